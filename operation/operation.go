@@ -1,0 +1,206 @@
+package operation
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
+
+// ID names one operation, such as "k7m2p9". It is in the name of every key that
+// the operation makes, in its messages and in the record.
+type ID string
+
+// Kind is what an operation does; it names its step list.
+type Kind string
+
+// SecretName names one secret of the configuration: "sharepoint/prod".
+type SecretName string
+
+// UserID is a person's id in the chat.
+type UserID string
+
+// TeamID is a workspace of the chat.
+type TeamID string
+
+// ChannelID is a channel of the chat.
+type ChannelID string
+
+// GroupID is a user group of the chat.
+type GroupID string
+
+// MessageID is a message's id inside its channel (Slack's "ts").
+type MessageID string
+
+// PersonID is a human being, whatever accounts they have: the object id of
+// their identity in the directory.
+type PersonID string
+
+// Digest is the hash of a frozen plan, in hexadecimal.
+type Digest string
+
+// Fact names something that a step found out and later steps need. Facts are
+// stored and shown; they are never secret.
+type Fact string
+
+// Person is somebody as looked up at one instant.
+type Person struct {
+	User   UserID   `json:"user"`
+	Person PersonID `json:"person"`
+	Name   string   `json:"name"`
+}
+
+// Change is one line of what an operation will change, for the card.
+type Change struct {
+	What string `json:"what"`           // "SSM parameter /aiconnectors/prod/sharepoint/client_secret"
+	From string `json:"from,omitempty"` // "version 7"
+	To   string `json:"to"`             // "version 8"
+}
+
+// Policy is who may turn the second key, as configured when the plan was made.
+// It is part of the digest, so nobody can weaken it between ask and click.
+type Policy struct {
+	Approvers  GroupID   `json:"approvers"`  // whose members may confirm
+	Requesters GroupID   `json:"requesters"` // whose members may ask; empty: every full member
+	Channel    ChannelID `json:"channel"`    // where the card stands
+	// Lapse is how long the request can be confirmed.
+	Lapse time.Duration `json:"lapse"`
+}
+
+// Plan is what will be done, frozen: what the second person confirms.
+type Plan struct {
+	Kind     Kind            `json:"kind"`
+	Secret   SecretName      `json:"secret"`
+	Changes  []Change        `json:"changes"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Policy   Policy          `json:"policy"`
+	Details  json.RawMessage `json:"details"` // what the runbook itself needs, without secrets
+}
+
+// Digest hashes the plan. Two plans with the same digest do the same.
+func (p Plan) Digest() Digest {
+	b, err := json.Marshal(p) // struct order is fixed and map keys are sorted
+	if err != nil {
+		panic("operation: a plan cannot be encoded: " + err.Error()) // Details is always the runbook's own JSON
+	}
+	sum := sha256.Sum256(b)
+	return Digest(hex.EncodeToString(sum[:]))
+}
+
+// Operation is one request and all that became of it.
+type Operation struct {
+	ID              ID
+	Kind            Kind
+	Secret          SecretName
+	State           State
+	Epoch           int64 // counts every change; the fence against those who slept
+	Requester       Person
+	Reason          string
+	ChangeReference string
+	RequestedAt     time.Time
+	LapsesAt        time.Time
+	Plan            Plan
+	Digest          Digest
+	Channel         ChannelID
+	Card            MessageID // the card's message, once it is posted
+
+	Approver      Person // who turned the second key; zero until then
+	DecidedBy     Person // who confirmed, denied or cancelled
+	DecidedAt     time.Time
+	DecisionWords string // a denial's reason
+
+	Step      int       // index of the step that is next, or being undone
+	Phase     Phase     // of that step
+	StepSince time.Time // when that step was begun
+	Facts     map[Fact]string
+	Due       time.Time // when a waiting operation goes on
+	Trouble   string    // why it is parked, or failed
+
+	Proposal Proposal // what somebody asked for while it was parked
+
+	LeaseOwner string
+	LeaseUntil time.Time
+	EndedAt    time.Time
+}
+
+// Phase is how far the current step is.
+type Phase string
+
+// A step is first done and then verified; an undo likewise.
+const (
+	Doing     Phase = "do"
+	Verifying Phase = "verify"
+)
+
+// Proposal is one person's wish for a parked operation, until a second person
+// turns the other key.
+type Proposal struct {
+	Event Event     `json:"event,omitempty"` // Retry or Undo
+	By    Person    `json:"by"`
+	At    time.Time `json:"at"`
+}
+
+// Outcome says how a step, an undo or a decision went, in one word.
+type Outcome string
+
+// Every entry of the record has one of these.
+const (
+	Asked     Outcome = "asked"
+	Decided   Outcome = "decided"
+	Refused   Outcome = "refused"
+	Verified  Outcome = "verified"
+	Failed    Outcome = "failed"
+	Undone    Outcome = "undone"
+	NotUndone Outcome = "not undone"
+	Noted     Outcome = "noted"
+)
+
+// Entry is one thing that happened: a line of the record, and of the thread.
+type Entry struct {
+	Sequence  int64      `json:"seq"` // its index in the record, given by the store
+	At        time.Time  `json:"at"`
+	Operation ID         `json:"operation,omitempty"`
+	Secret    SecretName `json:"secret,omitempty"`
+	Event     Event      `json:"event,omitempty"` // what moved the operation, if it moved
+	State     State      `json:"state,omitempty"` // the state afterwards
+	Epoch     int64      `json:"epoch,omitempty"`
+	Step      string     `json:"step,omitempty"`
+	Outcome   Outcome    `json:"outcome"`
+	By        *Person    `json:"by,omitempty"`
+	Code      Code       `json:"code,omitempty"` // of a refusal
+	Text      string     `json:"text"`           // evidence or reason, without secrets
+	Digest    Digest     `json:"digest,omitempty"`
+	Channel   ChannelID  `json:"channel,omitempty"`
+	Message   MessageID  `json:"message,omitempty"`
+	// Quiet entries go into the record and not into the thread: refusals are
+	// told to the clicker alone.
+	Quiet bool `json:"quiet,omitempty"`
+}
+
+// NoticeKind says what people are to be told.
+type NoticeKind string
+
+// Kinds of notices.
+const (
+	NoticeCard       NoticeKind = "card"       // the operation's card: posted once, then edited in place
+	NoticeEntry      NoticeKind = "entry"      // one entry of the record, under the card
+	NoticeCheckpoint NoticeKind = "checkpoint" // the record's signed checkpoint
+	NoticeDirect     NoticeKind = "direct"     // a sentence for one person
+)
+
+// Notice is something that people must be told, written down in the same
+// transaction as what it tells. The chat's poster takes notices from the store,
+// posts each exactly once and notes the message's id.
+type Notice struct {
+	ID        int64
+	Key       string // unique; travels in the message's metadata, so it can be found again
+	Kind      NoticeKind
+	Channel   ChannelID
+	User      UserID // of a direct notice
+	Operation ID     // whose card, or under whose card
+	Entry     Entry  // of an entry notice
+	Text      string // of checkpoint and direct notices
+	CreatedAt time.Time
+	Attempts  int   // how often it was claimed, this time included
+	Claim     int64 // fences those who claimed it before
+}

@@ -1,0 +1,63 @@
+package operation
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Secret is a client secret in flight. It lives in memory only, and whoever
+// prints, logs, marshals or stores one gets "(redacted)" or an error. The only
+// way to the text is [Secret.Reveal]; every call of it is worth a second look.
+type Secret struct{ text string }
+
+// redacted is what every formatter sees.
+const redacted = "(redacted)"
+
+// ErrSecretMarshalled is returned when something tries to encode a Secret in a
+// form that could be stored or sent.
+var ErrSecretMarshalled = errors.New("a secret must not be encoded")
+
+// NewSecret wraps text. Nothing but the wrapper may keep the text afterwards.
+func NewSecret(text string) Secret { return Secret{text: text} }
+
+// Reveal returns the text, for the one call that sends it to its vendor.
+func (s Secret) Reveal() string { return s.text }
+
+// IsZero reports whether there is no text at all.
+func (s Secret) IsZero() bool { return s.text == "" }
+
+// Equal compares two secrets without revealing either.
+func (s Secret) Equal(other Secret) bool { return s.text == other.text }
+
+// HasHint reports whether the secret begins with hint, the first three
+// characters that Entra shows of a password credential.
+func (s Secret) HasHint(hint string) bool {
+	return hint != "" && len(s.text) > len(hint) && s.text[:len(hint)] == hint
+}
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return redacted }
+
+// GoString implements fmt.GoStringer, for %#v.
+func (Secret) GoString() string { return redacted }
+
+// Format implements fmt.Formatter, so that no verb reaches the field.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON implements json.Marshaler. Logs and state dumps stay readable.
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// MarshalText implements encoding.TextMarshaler.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// GobEncode implements gob.GobEncoder by refusing.
+func (Secret) GobEncode() ([]byte, error) { return nil, ErrSecretMarshalled }
+
+// Value implements driver.Valuer by refusing: no statement may carry a secret.
+func (Secret) Value() (driver.Value, error) { return nil, ErrSecretMarshalled }
