@@ -116,11 +116,19 @@ type Operation struct {
 	Due       time.Time // when a waiting operation goes on
 	Trouble   string    // why it is parked, or failed
 
+	FailedStep int   // the step that failed, while and after taking back
+	ParkedFrom State // where it stood when it was parked
+	NoReturn   bool  // a step has begun that cannot be taken back
+
 	Proposal Proposal // what somebody asked for while it was parked
 
 	LeaseOwner string
 	LeaseUntil time.Time
 	EndedAt    time.Time
+
+	// Envelope is the chat's id of the request: the same envelope twice is one
+	// operation.
+	Envelope string
 }
 
 // Phase is how far the current step is.

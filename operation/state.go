@@ -50,7 +50,7 @@ const (
 func table() map[State]map[Event]State {
 	return map[State]map[Event]State{
 		Pending:  {Confirm: Approved, Deny: Denied, Cancel: Cancelled, Lapse: Lapsed, Supersede: Superseded},
-		Approved: {Begin: Running, Void: Voided, Park: Parked, Supersede: Superseded},
+		Approved: {Begin: Running, Void: Voided, Supersede: Superseded},
 		Running:  {Wait: Waiting, Finish: Succeeded, Fail: Undoing, Park: Parked, Supersede: Superseded},
 		Waiting:  {Resume: Running, Supersede: Superseded},
 		Undoing:  {TakeBack: TakenBack, Park: Parked, Supersede: Superseded},
