@@ -79,3 +79,38 @@ func States() []State {
 func Events() []Event {
 	return []Event{Confirm, Deny, Cancel, Lapse, Begin, Void, Wait, Resume, Finish, Fail, Park, Retry, Undo, TakeBack, HandOver, Supersede}
 }
+
+// Words says the state as a person would.
+func (s State) Words() string {
+	switch s {
+	case Pending:
+		return "waiting for a second person"
+	case Approved:
+		return "confirmed"
+	case Running:
+		return "running"
+	case Waiting:
+		return "waiting for the overlap to end"
+	case Undoing:
+		return "being taken back"
+	case Parked:
+		return "parked until somebody looks"
+	case Succeeded:
+		return "done"
+	case TakenBack:
+		return "taken back"
+	case Denied:
+		return "denied"
+	case Cancelled:
+		return "cancelled"
+	case Lapsed:
+		return "lapsed"
+	case Voided:
+		return "void"
+	case HandedOver:
+		return "handed over"
+	case Superseded:
+		return "replaced by an emergency"
+	}
+	return string(s)
+}

@@ -20,6 +20,9 @@ type Step struct {
 	// Within is how long the step may take, from its beginning to its
 	// verification, before it counts as failed.
 	Within time.Duration
+	// AskFirst steps run when the job's aim is reached already: when one fails,
+	// people decide whether to take back.
+	AskFirst bool
 	// PointOfNoReturn steps cannot be taken back once begun: whatever fails
 	// from there on parks the operation.
 	PointOfNoReturn bool

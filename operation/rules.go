@@ -1,0 +1,460 @@
+package operation
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Planner looks at the world without changing it and says what an operation
+// would do. Made twice of an unchanged world, the plan has the same digest.
+// What would make the operation fail is a [*Refusal].
+type Planner interface {
+	Plan(ctx context.Context, op Operation) (Plan, error)
+}
+
+// Rules decide who may set what off. Approve is the only place where the second
+// key is judged; chat, command line and workers all come here.
+type Rules struct {
+	Reader    Reader
+	Writer    Writer
+	Chat      Chat
+	Directory Directory
+	Planners  map[Kind]Planner
+	Now       func() time.Time
+}
+
+// Ask is a person's request for an operation.
+type Ask struct {
+	Envelope        string // the chat's id of this request
+	Kind            Kind
+	Secret          SecretName
+	User            UserID
+	Channel         ChannelID // where it was asked
+	Reason          string
+	ChangeReference string
+	// ChangeReferencePattern is what the configuration wants the reference to
+	// look like; empty when none is asked for.
+	ChangeReferencePattern string
+	Policy                 Policy
+}
+
+// Codes of refusals, as the record and the tests know them.
+const (
+	CodeNotFullMember    Code = "not_full_member"
+	CodeSharedChannel    Code = "shared_channel"
+	CodeLookup           Code = "lookup_failed"
+	CodeNoIdentity       Code = "no_identity"
+	CodeNotRequester     Code = "not_in_requesters"
+	CodeNotApprover      Code = "not_in_approvers"
+	CodeSamePerson       Code = "same_person"
+	CodeNobodyEligible   Code = "nobody_eligible"
+	CodeOpenOperation    Code = "open_operation"
+	CodeNoReason         Code = "no_reason"
+	CodeChangeReference  Code = "change_reference"
+	CodeDecided          Code = "already_decided"
+	CodeLapsed           Code = "lapsed"
+	CodeOtherPlan        Code = "other_plan"
+	CodeOtherMessage     Code = "other_message"
+	CodeUnknownOperation Code = "unknown_operation"
+	CodeOnlyRequester    Code = "only_requester"
+	CodeNotInState       Code = "not_in_state"
+	CodeNoReturn         Code = "no_return"
+)
+
+// MaxReason bounds what people write, in runes.
+const MaxReason = 1000
+
+// Request checks who asks, looks at the world, and stores the operation that
+// waits for its second key. A [*Refusal] says what to do instead.
+func (r *Rules) Request(ctx context.Context, ask Ask) (Operation, error) {
+	op, err := r.request(ctx, ask)
+	if err != nil {
+		return Operation{}, r.noteRefusal(ctx, err, Entry{
+			Secret: ask.Secret, Event: Request, By: &Person{User: ask.User}, Channel: ask.Channel,
+		})
+	}
+	return op, nil
+}
+
+func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
+	now := r.Now()
+	who, err := r.standing(ctx, ask.User, ask.Channel)
+	if err != nil {
+		return Operation{}, err
+	}
+	if err := r.mayAsk(ctx, who, ask); err != nil {
+		return Operation{}, err
+	}
+	if err := r.free(ctx, ask); err != nil {
+		return Operation{}, err
+	}
+	op := Operation{
+		ID: newID(), Kind: ask.Kind, Secret: ask.Secret, State: Pending,
+		Requester: who.Person, Reason: ask.Reason, ChangeReference: ask.ChangeReference,
+		RequestedAt: now, LapsesAt: now.Add(ask.Policy.Lapse), Channel: ask.Policy.Channel,
+		Facts: map[Fact]string{}, Envelope: ask.Envelope,
+		Plan: Plan{Policy: ask.Policy},
+	}
+	if op.Plan, err = r.Planners[ask.Kind].Plan(ctx, op); err != nil {
+		return Operation{}, err
+	}
+	op.Digest = op.Plan.Digest()
+	if err := r.somebodyEligible(ctx, op); err != nil {
+		return Operation{}, err
+	}
+	stored, err := r.Writer.Create(ctx, op, []Entry{{
+		At: now, Operation: op.ID, Secret: op.Secret, Event: Request, State: Pending, Outcome: Asked,
+		By: &op.Requester, Text: op.Reason, Digest: op.Digest, Channel: op.Channel, Quiet: true,
+	}})
+	if errors.Is(err, ErrOpen) {
+		return Operation{}, Refuse(CodeOpenOperation, "Somebody else was quicker: %s has an open operation now. Look in <#%s>.", ask.Secret, ask.Policy.Channel)
+	}
+	return stored, err
+}
+
+// mayAsk checks the requester and what they wrote.
+func (r *Rules) mayAsk(ctx context.Context, who standing, ask Ask) error {
+	if ask.Policy.Requesters != "" {
+		in, err := r.inGroup(ctx, ask.Policy.Requesters, ask.User)
+		if err != nil {
+			return err
+		}
+		if !in {
+			return Refuse(CodeNotRequester, "Only members of the requesters' group may ask for this. Ask one of them, or have the group's owner add you.")
+		}
+	}
+	if strings.TrimSpace(ask.Reason) == "" {
+		return Refuse(CodeNoReason, "Please say why: the second person decides by it, and the record keeps it. Nothing was changed.")
+	}
+	if n := len([]rune(ask.Reason)); n > MaxReason {
+		return Refuse(CodeNoReason, "The reason has %d characters; %d are kept. Please shorten it. Nothing was changed.", n, MaxReason)
+	}
+	if p := ask.ChangeReferencePattern; p != "" {
+		if ok, err := regexp.MatchString("^(?:"+p+")$", ask.ChangeReference); err != nil || !ok {
+			return RefuseBecause(err, CodeChangeReference, "%s needs a change reference that looks like %s, and %q does not. Nothing was changed.", ask.Secret, p, ask.ChangeReference)
+		}
+	}
+	return nil
+}
+
+// free refuses when the secret has an open operation already.
+func (r *Rules) free(ctx context.Context, ask Ask) error {
+	open, found, err := r.Reader.OpenOperation(ctx, ask.Secret)
+	if err != nil {
+		return fmt.Errorf("look for an open operation: %w", err)
+	}
+	if found && open.Envelope != ask.Envelope {
+		return Refuse(CodeOpenOperation, "%s has an open operation already: %s, asked for by <@%s>, %s. Its card is in <#%s>; wait for its end, or cancel it there.",
+			ask.Secret, open.ID, open.Requester.User, open.State.Words(), open.Channel)
+	}
+	return nil
+}
+
+// Click is a person's decision on an operation, as the chat's envelope tells it.
+type Click struct {
+	Operation ID
+	Event     Event // Confirm, Deny, Cancel, Retry, Undo or HandOver
+	Digest    Digest
+	User      UserID
+	Channel   ChannelID
+	Message   MessageID // the message whose button it was
+	Words     string    // a denial's reason
+}
+
+// Approve judges a click and, when the rules allow it, moves the operation. The
+// facts come from the store and from live look-ups; of the click only who
+// clicked is believed.
+func (r *Rules) Approve(ctx context.Context, click Click) (Operation, error) {
+	op, err := r.Reader.Operation(ctx, click.Operation)
+	if errors.Is(err, ErrUnknown) {
+		return Operation{}, r.noteRefusal(ctx, Refuse(CodeUnknownOperation, "There is no such operation. Nothing was changed."),
+			Entry{Event: click.Event, By: &Person{User: click.User}, Channel: click.Channel, Message: click.Message})
+	}
+	if err != nil {
+		return Operation{}, fmt.Errorf("read operation %s: %w", click.Operation, err)
+	}
+	moved, err := r.approve(ctx, op, click)
+	if errors.Is(err, ErrStale) {
+		err = r.tooLate(ctx, click)
+	}
+	if err != nil {
+		return op, r.noteRefusal(ctx, err, Entry{
+			Operation: op.ID, Secret: op.Secret, Event: click.Event, State: op.State,
+			By: &Person{User: click.User}, Digest: click.Digest, Channel: click.Channel, Message: click.Message,
+		})
+	}
+	return moved, nil
+}
+
+func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operation, error) {
+	now := r.Now()
+	if err := fits(op, click, now); err != nil {
+		return op, err
+	}
+	who, err := r.standing(ctx, click.User, click.Channel)
+	if err != nil {
+		return op, err
+	}
+	if who.Approver, err = r.inGroup(ctx, op.Plan.Policy.Approvers, click.User); err != nil {
+		return op, err
+	}
+	if err := judge(op, click, who); err != nil {
+		return op, err
+	}
+	t := decide(op, click, who.Person, now)
+	return r.Writer.Change(ctx, t)
+}
+
+// fits refuses clicks that do not belong to the operation as it stands. It needs
+// no look-up.
+func fits(op Operation, click Click, now time.Time) error {
+	switch {
+	case op.Card == "" || click.Message != op.Card || click.Channel != op.Channel:
+		return Refuse(CodeOtherMessage, "This button is not on the operation's own card, so it was not counted. The card is in <#%s>.", op.Channel)
+	case click.Digest != op.Digest:
+		return Refuse(CodeOtherPlan, "This button is for another plan than the one that would run, so it was not counted. Use the card's own buttons.")
+	}
+	if _, ok := Next(op.State, click.Event); !ok {
+		if op.DecidedBy.User != "" {
+			return Refuse(CodeDecided, "This operation is %s already, by <@%s>. Your click changed nothing.", op.State.Words(), op.DecidedBy.User)
+		}
+		return Refuse(CodeNotInState, "This operation is %s, so that is not possible any more. Your click changed nothing.", op.State.Words())
+	}
+	if op.State == Pending && click.Event != Cancel && !now.Before(op.LapsesAt) {
+		return Refuse(CodeLapsed, "This request lapsed at %s. Ask again if it is still needed.", op.LapsesAt.UTC().Format("15:04 MST"))
+	}
+	if click.Event == Undo && op.NoReturn {
+		return Refuse(CodeNoReturn, "The old key is being removed or is gone, so this can't be taken back any more. Retry, or hand over.")
+	}
+	if click.Event == Retry && op.ParkedFrom == Undoing {
+		return Refuse(CodeNotInState, "Taking back has begun, so going forward is not possible. Undo again, or hand over.")
+	}
+	return nil
+}
+
+// standing is what is known of a person at one instant.
+type standing struct {
+	Person   Person
+	Approver bool
+}
+
+// standing looks the person and the channel up, now, and refuses whoever is not
+// a full member with exactly one enabled identity.
+func (r *Rules) standing(ctx context.Context, user UserID, channel ChannelID) (standing, error) {
+	c, err := r.Chat.Channel(ctx, channel)
+	if err != nil {
+		return standing{}, RefuseBecause(err, CodeLookup, "I could not look this channel up, so I refuse. Invite me to it, or try again in the operations channel. Nothing was changed.")
+	}
+	if c.Shared {
+		return standing{}, Refuse(CodeSharedChannel, "This channel is shared with people outside the organisation. Please use the operations channel. Nothing was changed.")
+	}
+	p, err := r.person(ctx, user)
+	if err != nil {
+		return standing{}, err
+	}
+	return standing{Person: p}, nil
+}
+
+// person resolves a chat account to the human being behind it.
+func (r *Rules) person(ctx context.Context, user UserID) (Person, error) {
+	m, err := r.Chat.Member(ctx, user)
+	if err != nil {
+		return Person{}, RefuseBecause(err, CodeLookup, "I could not look you up in the chat, so I refuse. Please try again. Nothing was changed.")
+	}
+	if m.Guest || m.Bot || m.Deactivated || m.Stranger {
+		return Person{}, Refuse(CodeNotFullMember, "Only full members of this workspace may do this: no guests, bots, deactivated accounts or people of other organisations. Nothing was changed.")
+	}
+	if m.Email == "" {
+		return Person{}, Refuse(CodeNoIdentity, "Your chat profile has no confirmed e-mail address, so I can't tell who you are in Entra. Have it confirmed, then try again. Nothing was changed.")
+	}
+	id, enabled, err := r.Directory.Person(ctx, m.Email)
+	if err != nil {
+		return Person{}, RefuseBecause(err, CodeLookup, "I could not find exactly one Entra identity for your e-mail address, so I refuse. Try again; if it stays, have the directory's owner look at your address. Nothing was changed.")
+	}
+	if !enabled || id == "" {
+		return Person{}, Refuse(CodeNoIdentity, "Your Entra identity is disabled, so I refuse. Nothing was changed.")
+	}
+	return Person{User: user, Person: id, Name: m.Name}, nil
+}
+
+func (r *Rules) inGroup(ctx context.Context, group GroupID, user UserID) (bool, error) {
+	members, err := r.Chat.Group(ctx, group)
+	if err != nil {
+		return false, RefuseBecause(err, CodeLookup, "I could not read the group that decides who may do this, so I refuse. Please try again. Nothing was changed.")
+	}
+	return slices.Contains(members, user), nil
+}
+
+// judge holds the two keys apart. It is pure: everything was looked up before.
+func judge(op Operation, click Click, who standing) error {
+	switch click.Event {
+	case Cancel:
+		if !same(who.Person, op.Requester) {
+			return Refuse(CodeOnlyRequester, "Only <@%s>, who asked, can cancel. You can deny it if you are an approver.", op.Requester.User)
+		}
+		return nil
+	case Confirm:
+		return secondKey(who, op.Requester, "asked for this")
+	case Deny:
+		if strings.TrimSpace(click.Words) == "" {
+			return Refuse(CodeNoReason, "Denying needs a reason: the person who asked will want to know. Nothing was changed.")
+		}
+		return secondKey(who, op.Requester, "asked for this (you can cancel it)")
+	case Retry, Undo:
+		if op.Proposal.Event == click.Event {
+			return secondKey(who, op.Proposal.By, "asked for this first")
+		}
+		return approverOnly(who)
+	default: // HandOver changes nothing: one approver who takes it on is enough
+		return approverOnly(who)
+	}
+}
+
+func approverOnly(who standing) error {
+	if !who.Approver {
+		return Refuse(CodeNotApprover, "Only members of the approvers' group may do this. Nothing was changed.")
+	}
+	return nil
+}
+
+// secondKey allows an approver who is another human being than first.
+func secondKey(who standing, first Person, did string) error {
+	if same(who.Person, first) {
+		return Refuse(CodeSamePerson, "You %s, so another person has to turn the second key. Nothing was changed.", did)
+	}
+	return approverOnly(who)
+}
+
+// same reports whether a and b are, or could be, one human being.
+func same(a, b Person) bool {
+	return a.User == b.User || a.Person == b.Person || a.Person == "" || b.Person == ""
+}
+
+// decide says what an allowed click makes of the operation.
+func decide(op Operation, click Click, who Person, now time.Time) Transition {
+	t := Transition{Operation: op, From: op.State}
+	entry := Entry{
+		At: now, Operation: op.ID, Secret: op.Secret, Event: click.Event, Outcome: Decided,
+		By: &who, Text: click.Words, Digest: op.Digest, Channel: click.Channel, Message: click.Message,
+	}
+	if (click.Event == Retry || click.Event == Undo) && op.Proposal.Event != click.Event {
+		t.Operation.Proposal = Proposal{Event: click.Event, By: who, At: now}
+		entry.State, entry.Outcome = op.State, Asked
+		t.Entries = []Entry{entry}
+		return t
+	}
+	to, _ := Next(op.State, click.Event)
+	t.Operation.State = to
+	t.Operation.DecidedBy, t.Operation.DecidedAt, t.Operation.DecisionWords = who, now, click.Words
+	t.Operation.Proposal = Proposal{}
+	switch click.Event {
+	case Confirm:
+		t.Operation.Approver = who
+	case Retry, Undo:
+		t.Operation.Phase, t.Operation.StepSince, t.Operation.Trouble = Doing, time.Now(), ""
+		if click.Event == Undo && op.ParkedFrom != Undoing {
+			t.Operation.FailedStep = op.Step
+		}
+	}
+	if !to.Open() {
+		t.Operation.EndedAt = now
+	}
+	t.Wake = to == Approved || to == Running || to == Undoing
+	entry.State = to
+	t.Entries = []Entry{entry}
+	return t
+}
+
+// tooLate words what the loser of a race is told.
+func (r *Rules) tooLate(ctx context.Context, click Click) error {
+	op, err := r.Reader.Operation(ctx, click.Operation)
+	if err != nil {
+		return fmt.Errorf("read operation %s: %w", click.Operation, err)
+	}
+	if err := fits(op, click, r.Now()); err != nil {
+		return err
+	}
+	return Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
+}
+
+// somebodyEligible refuses a request that nobody could confirm.
+func (r *Rules) somebodyEligible(ctx context.Context, op Operation) error {
+	members, err := r.Chat.Group(ctx, op.Plan.Policy.Approvers)
+	if err != nil {
+		return RefuseBecause(err, CodeLookup, "I could not read the approvers' group, so I refuse. Please try again. Nothing was changed.")
+	}
+	for _, user := range members {
+		p, err := r.person(ctx, user)
+		if err != nil {
+			continue // somebody who can't be looked up is nobody who can confirm
+		}
+		if !same(p, op.Requester) {
+			return nil
+		}
+	}
+	return Refuse(CodeNobodyEligible, "Nobody could confirm this: the approvers' group has no other full member with an enabled identity. Have its owner add somebody, then ask again. Nothing was changed.")
+}
+
+// StillApproved checks, when the approval is about to be used, that the
+// approver could still give it.
+func (r *Rules) StillApproved(ctx context.Context, op Operation) error {
+	if op.Approver.User == "" || same(op.Approver, op.Requester) {
+		return Refuse(CodeSamePerson, "The operation has no second person's confirmation.")
+	}
+	who, err := r.standing(ctx, op.Approver.User, op.Channel)
+	if err != nil {
+		return err
+	}
+	if who.Approver, err = r.inGroup(ctx, op.Plan.Policy.Approvers, op.Approver.User); err != nil {
+		return err
+	}
+	return secondKey(who, op.Requester, "asked for this")
+}
+
+// noteRefusal records that somebody was refused, and returns err.
+func (r *Rules) noteRefusal(ctx context.Context, err error, e Entry) error {
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	e.At, e.Outcome, e.Code, e.Text, e.Quiet = r.Now(), Refused, refusal.Code, refusal.Text, true
+	if rec := r.Writer.Record(ctx, []Entry{e}); rec != nil {
+		return errors.Join(err, fmt.Errorf("record the refusal: %w", rec))
+	}
+	return err
+}
+
+// Lapse ends a request that nobody confirmed in time.
+func (r *Rules) Lapse(ctx context.Context, op Operation) error {
+	now := r.Now()
+	if op.State != Pending || now.Before(op.LapsesAt) {
+		return nil
+	}
+	moved := op
+	moved.State, moved.EndedAt = Lapsed, now
+	_, err := r.Writer.Change(ctx, Transition{Operation: moved, From: Pending, Entries: []Entry{{
+		At: now, Operation: op.ID, Secret: op.Secret, Event: Lapse, State: Lapsed, Outcome: Decided,
+		Text: "Nobody confirmed it in time. Nothing was changed.", Digest: op.Digest,
+	}}})
+	if errors.Is(err, ErrStale) {
+		return nil // somebody decided in the last instant
+	}
+	return err
+}
+
+// newID returns six characters without those that people mix up.
+func newID() ID {
+	const alphabet = "23456789abcdefghjkmnpqrstuvwxyz"
+	b := make([]byte, 6)
+	_, _ = rand.Read(b) // never fails: crypto/rand panics instead
+	for i := range b {
+		b[i] = alphabet[int(b[i])%len(alphabet)]
+	}
+	return ID(b)
+}

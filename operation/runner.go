@@ -1,0 +1,362 @@
+package operation
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+)
+
+// Runbook is the step list of one kind of operation. Building it touches nothing.
+type Runbook interface {
+	Steps(op Operation) []Step
+}
+
+// Runner works on operations, one step after the other. What it knows of an
+// operation it reads from the store, and what it did is stored before it goes
+// on: it can be killed, frozen or doubled at any instant.
+type Runner struct {
+	Writer   Writer
+	Leases   Leases
+	Rules    *Rules
+	Runbooks map[Kind]Runbook
+	Owner    string // this replica, for the lease
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+const (
+	// lease is how long a worker that says nothing keeps an operation.
+	lease = 12 * time.Second
+	// callTime bounds one Do, Verify or undo, and stays below the lease, so a
+	// worker that is still inside one still holds the operation.
+	callTime = 10 * time.Second
+	// shift is how long one worker stays with an operation before it hands it
+	// back to the queue, below the queue's own limit.
+	shift = 40 * time.Second
+	// pause is the wait after a failure that another try may mend.
+	pause = time.Second
+	// planTime is how long the second look at the plan may take to succeed.
+	planTime = 2 * time.Minute
+)
+
+// Run takes the operation on if its epoch is still the given one, and works on it
+// until it ends, waits, needs people, or the shift is over. Being too late is
+// no error.
+func (r *Runner) Run(ctx context.Context, id ID, epoch int64) error {
+	op, err := r.Leases.Claim(ctx, id, epoch, r.Owner, lease)
+	if errors.Is(err, ErrStale) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("claim operation %s: %w", id, err)
+	}
+	over := time.Now().Add(shift)
+	for {
+		wait, err := r.advance(ctx, &op)
+		switch {
+		case errors.Is(err, ErrStale):
+			r.Log.InfoContext(ctx, "another worker has the operation", "operation", id, "epoch", op.Epoch)
+			return nil
+		case err != nil:
+			return r.release(ctx, op, fmt.Errorf("work on operation %s: %w", id, err))
+		case op.LeaseOwner == "":
+			return nil // it ended, waits or is parked: nothing to hold on to
+		case ctx.Err() != nil, time.Now().Add(wait).After(over):
+			return r.release(ctx, op, nil)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return r.release(ctx, op, nil)
+		}
+	}
+}
+
+// release hands the operation back, with a wake-up for whoever is next.
+func (r *Runner) release(ctx context.Context, op Operation, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+	defer cancel()
+	free := op
+	free.LeaseOwner, free.LeaseUntil = "", time.Time{}
+	_, err := r.Writer.Change(ctx, Transition{Operation: free, From: op.State, Wake: true})
+	if err != nil && !errors.Is(err, ErrStale) {
+		cause = errors.Join(cause, fmt.Errorf("release operation %s: %w", op.ID, err))
+	}
+	return cause
+}
+
+// advance does one thing and stores it. It returns how long to wait before the
+// next.
+func (r *Runner) advance(ctx context.Context, op *Operation) (time.Duration, error) {
+	switch op.State {
+	case Approved:
+		return r.begin(ctx, op)
+	case Waiting:
+		return r.resume(ctx, op)
+	case Running:
+		return r.step(ctx, op)
+	case Undoing:
+		return r.undo(ctx, op)
+	default: // whoever woke us was too late
+		return 0, r.store(ctx, op, func(*Operation) {})
+	}
+}
+
+// begin makes the plan again and looks the approver up again. Only what was
+// confirmed may run.
+func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error) {
+	call, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	plan, err := r.Rules.Planners[op.Kind].Plan(call, *op)
+	if err == nil {
+		err = r.Rules.StillApproved(call, *op)
+	}
+	var refusal *Refusal
+	switch {
+	case err == nil && plan.Digest() == op.Digest:
+		return 0, r.move(ctx, op, Begin, "", Entry{
+			Outcome: Noted, Text: "The plan, made again, is the confirmed one, and the approver still may confirm it.",
+		}, func(o *Operation) { o.Step, o.Phase, o.StepSince = 0, Doing, time.Now() })
+	case err == nil:
+		return 0, r.move(ctx, op, Void, "", Entry{
+			Outcome: Failed, Text: "Something changed since the confirmation, so nothing was run: " + drift(op.Plan, plan) + ". Ask again.",
+		}, nil)
+	case errors.As(err, &refusal):
+		return 0, r.move(ctx, op, Void, "", Entry{
+			Outcome: Failed, Code: refusal.Code, Text: "Nothing was run. " + refusal.Text,
+		}, nil)
+	case r.Now().Sub(op.DecidedAt) > planTime:
+		return 0, r.move(ctx, op, Void, "", Entry{
+			Outcome: Failed, Text: "The plan could not be made again in time, so nothing was run. " + r.explain(ctx, *op, "make the plan again", err) + " Ask again.",
+		}, nil)
+	}
+	r.Log.WarnContext(ctx, "the plan could not be made again; trying once more", "operation", op.ID, "error", err)
+	return pause, r.hold(ctx, op)
+}
+
+// drift says in words where two plans differ.
+func drift(was, is Plan) string {
+	for i, c := range was.Changes {
+		if i >= len(is.Changes) || is.Changes[i].What != c.What {
+			return c.What + " is no longer part of the plan"
+		}
+		if is.Changes[i] != c {
+			return fmt.Sprintf("%s would now go from %s to %s, confirmed was %s to %s", c.What, is.Changes[i].From, is.Changes[i].To, c.From, c.To)
+		}
+	}
+	if len(is.Changes) > len(was.Changes) {
+		return is.Changes[len(was.Changes)].What + " was not part of the plan"
+	}
+	if was.Policy != is.Policy {
+		return "the configuration of who may confirm is another"
+	}
+	return "the configuration or the infrastructure is another"
+}
+
+// resume goes on after a wait, when its instant has come.
+func (r *Runner) resume(ctx context.Context, op *Operation) (time.Duration, error) {
+	if r.Now().Before(op.Due) {
+		return 0, r.store(ctx, op, func(o *Operation) { o.LeaseOwner = "" })
+	}
+	return 0, r.move(ctx, op, Resume, "", Entry{Outcome: Noted, Text: "The wait is over.", Quiet: true},
+		func(o *Operation) { o.Phase, o.StepSince, o.Due = Verifying, time.Now(), time.Time{} })
+}
+
+// step does or verifies the current step.
+func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error) {
+	steps := r.Runbooks[op.Kind].Steps(*op)
+	if op.Step >= len(steps) {
+		return 0, r.move(ctx, op, Finish, "", Entry{Outcome: Noted, Text: "Every step is done and verified."}, nil)
+	}
+	s := steps[op.Step]
+	if op.Phase == Doing && s.PointOfNoReturn && !op.NoReturn {
+		// Stored before the deed: after a crash nobody may believe in a way back.
+		return 0, r.store(ctx, op, func(o *Operation) { o.NoReturn = true })
+	}
+	action := s.Do
+	if op.Phase == Verifying {
+		action = s.Verify
+	}
+	evidence, err := r.call(ctx, op, action)
+	var wait WaitUntil
+	switch {
+	case errors.Is(err, ErrStale):
+		return 0, err
+	case errors.As(err, &wait) && op.Phase == Doing:
+		return 0, r.move(ctx, op, Wait, s.Name, Entry{Outcome: Noted, Text: wait.Why}, func(o *Operation) { o.Due = wait.At })
+	case err != nil:
+		return r.stepFailed(ctx, op, s, err)
+	case op.Phase == Doing:
+		return 0, r.store(ctx, op, func(o *Operation) { o.Phase = Verifying })
+	}
+	return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step+1, Doing, time.Now() },
+		Entry{Step: s.Name, Outcome: Verified, Text: evidence})
+}
+
+// stepFailed tries again while there is time, then takes back or parks.
+func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err error) (time.Duration, error) {
+	if wait, again := r.again(*op, s.Within, err); again {
+		r.Log.DebugContext(ctx, "step not finished yet", "operation", op.ID, "step", s.Name, "phase", op.Phase, "error", err)
+		return wait, r.hold(ctx, op)
+	}
+	why := r.explain(ctx, *op, s.Name, err)
+	event := Fail
+	if op.NoReturn || s.AskFirst {
+		event = Park
+	}
+	return 0, r.move(ctx, op, event, s.Name, Entry{Outcome: Failed, Text: why}, func(o *Operation) {
+		o.Trouble, o.ParkedFrom, o.FailedStep = why, Running, op.Step
+		o.Phase, o.StepSince = Doing, time.Now()
+	})
+}
+
+// undo takes the current step back, newest first.
+func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error) {
+	if op.Step < 0 {
+		return 0, r.move(ctx, op, TakeBack, "", Entry{Outcome: Noted, Text: "All that was done has been taken back, and that is verified."}, nil)
+	}
+	s := r.Runbooks[op.Kind].Steps(*op)[op.Step]
+	if s.Undo.none != "" {
+		return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, time.Now() })
+	}
+	action := s.Undo.do
+	if op.Phase == Verifying {
+		action = s.Undo.verify
+	}
+	evidence, err := r.call(ctx, op, action)
+	switch {
+	case errors.Is(err, ErrStale):
+		return 0, err
+	case err != nil:
+		if wait, again := r.again(*op, s.Within, err); again {
+			return wait, r.hold(ctx, op)
+		}
+		why := r.explain(ctx, *op, "taking back: "+s.Name, err)
+		return 0, r.move(ctx, op, Park, s.Name, Entry{Outcome: NotUndone, Text: why}, func(o *Operation) {
+			o.Trouble, o.ParkedFrom = why, Undoing
+		})
+	case op.Phase == Doing:
+		return 0, r.store(ctx, op, func(o *Operation) { o.Phase = Verifying })
+	}
+	return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, time.Now() },
+		Entry{Step: s.Name, Outcome: Undone, Text: evidence})
+}
+
+// call runs one action under a renewed lease. What it found out is kept even if
+// it has to be called again.
+func (r *Runner) call(ctx context.Context, op *Operation, action Action) (string, error) {
+	fence := func(ctx context.Context) error { return r.Leases.Renew(ctx, *op, lease) }
+	if err := fence(ctx); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	facts := maps.Clone(op.Facts)
+	if facts == nil {
+		facts = map[Fact]string{}
+	}
+	evidence, err := action(ctx, &Run{Operation: *op, Facts: facts, fence: fence, now: r.Now})
+	if !maps.Equal(facts, op.Facts) {
+		// Stored at once: whatever comes next, what was found out stays known.
+		if kept := r.store(ctx, op, func(o *Operation) { o.Facts = facts }); kept != nil {
+			return "", errors.Join(kept, err)
+		}
+	}
+	return evidence, err
+}
+
+// again reports whether the step may be tried once more, and after what pause.
+func (r *Runner) again(op Operation, within time.Duration, err error) (time.Duration, bool) {
+	var refusal *Refusal
+	if IsPermanent(err) || errors.As(err, &refusal) || time.Since(op.StepSince) > within {
+		return 0, false
+	}
+	var notYet NotYet
+	if errors.As(err, &notYet) {
+		return notYet.After, true
+	}
+	return pause, true
+}
+
+// hold keeps the lease while a step waits.
+func (r *Runner) hold(ctx context.Context, op *Operation) error {
+	return r.Leases.Renew(ctx, *op, lease)
+}
+
+// move stores a change of state with the entry that tells it.
+func (r *Runner) move(ctx context.Context, op *Operation, event Event, step string, entry Entry, change func(*Operation)) error {
+	to, ok := Next(op.State, event)
+	if !ok {
+		return fmt.Errorf("the table has no %s from %s", event, op.State)
+	}
+	entry.Event, entry.Step = event, step
+	return r.store(ctx, op, func(o *Operation) {
+		if change != nil {
+			change(o)
+		}
+		o.State = to
+	}, entry)
+}
+
+// store writes the operation as change makes it, with entries, and keeps the
+// lease as long as there is something to do.
+func (r *Runner) store(ctx context.Context, op *Operation, change func(*Operation), entries ...Entry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+	defer cancel()
+	next := *op
+	change(&next)
+	now := r.Now()
+	switch {
+	case !next.State.Open():
+		next.LeaseOwner, next.LeaseUntil, next.EndedAt = "", time.Time{}, now
+	case next.State == Waiting, next.State == Parked, next.State == Pending, next.LeaseOwner == "":
+		next.LeaseOwner, next.LeaseUntil = "", time.Time{}
+	default:
+		next.LeaseUntil = time.Now().Add(lease)
+	}
+	for i := range entries {
+		e := &entries[i]
+		e.At, e.Operation, e.Secret, e.State, e.Digest = now, op.ID, op.Secret, next.State, op.Digest
+	}
+	stored, err := r.Writer.Change(ctx, Transition{Operation: next, From: op.State, Entries: entries})
+	if err != nil {
+		return err
+	}
+	*op = stored
+	return nil
+}
+
+// explain words a failure for people. The cause goes into the log under a
+// reference that the sentence names; a vendor's definite refusal is told as it is.
+func (r *Runner) explain(ctx context.Context, op Operation, what string, err error) string {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Text
+	}
+	ref := rand.Text()[:6]
+	r.Log.ErrorContext(ctx, "step failed", "ref", ref, "operation", op.ID, "step", what, "phase", op.Phase, "error", err)
+	var notYet NotYet
+	switch {
+	case errors.As(err, &notYet):
+		return fmt.Sprintf("Gave up after %s: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), notYet.Why, ref)
+	case IsPermanent(err):
+		return fmt.Sprintf("Refused: %s. Ref %s.", err, ref)
+	}
+	return fmt.Sprintf("No usable answer after %s of trying; the log has the cause. Ref %s.", time.Since(op.StepSince).Round(time.Second), ref)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
