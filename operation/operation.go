@@ -89,46 +89,46 @@ func (p Plan) Digest() Digest {
 
 // Operation is one request and all that became of it.
 type Operation struct {
-	ID              ID
-	Kind            Kind
-	Secret          SecretName
-	State           State
-	Epoch           int64 // counts every change; the fence against those who slept
-	Requester       Person
-	Reason          string
-	ChangeReference string
-	RequestedAt     time.Time
-	LapsesAt        time.Time
-	Plan            Plan
-	Digest          Digest
-	Channel         ChannelID
-	Card            MessageID // the card's message, once it is posted
+	ID              ID         `json:"id"`
+	Kind            Kind       `json:"kind"`
+	Secret          SecretName `json:"secret"`
+	State           State      `json:"state"`
+	Epoch           int64      `json:"epoch"` // counts every change; the fence against those who slept
+	Requester       Person     `json:"requester"`
+	Reason          string     `json:"reason"`
+	ChangeReference string     `json:"change_reference"`
+	RequestedAt     time.Time  `json:"requested_at"`
+	LapsesAt        time.Time  `json:"lapses_at"`
+	Plan            Plan       `json:"plan"`
+	Digest          Digest     `json:"digest"`
+	Channel         ChannelID  `json:"channel"`
+	Card            MessageID  `json:"card"` // the card's message, once it is posted
 
-	Approver      Person // who turned the second key; zero until then
-	DecidedBy     Person // who confirmed, denied or cancelled
-	DecidedAt     time.Time
-	DecisionWords string // a denial's reason
+	Approver      Person    `json:"approver"`   // who turned the second key; zero until then
+	DecidedBy     Person    `json:"decided_by"` // who confirmed, denied or cancelled
+	DecidedAt     time.Time `json:"decided_at"`
+	DecisionWords string    `json:"decision_words"` // a denial's reason
 
-	Step      int       // index of the step that is next, or being undone
-	Phase     Phase     // of that step
-	StepSince time.Time // when that step was begun
-	Facts     map[Fact]string
-	Due       time.Time // when a waiting operation goes on
-	Trouble   string    // why it is parked, or failed
+	Step      int             `json:"step"`       // index of the step that is next, or being undone
+	Phase     Phase           `json:"phase"`      // of that step
+	StepSince time.Time       `json:"step_since"` // when that step was begun
+	Facts     map[Fact]string `json:"facts"`
+	Due       time.Time       `json:"due"`     // when a waiting operation goes on
+	Trouble   string          `json:"trouble"` // why it is parked, or failed
 
-	FailedStep int   // the step that failed, while and after taking back
-	ParkedFrom State // where it stood when it was parked
-	NoReturn   bool  // a step has begun that cannot be taken back
+	FailedStep int   `json:"failed_step"` // the step that failed, while and after taking back
+	ParkedFrom State `json:"parked_from"` // where it stood when it was parked
+	NoReturn   bool  `json:"no_return"`   // a step has begun that cannot be taken back
 
-	Proposal Proposal // what somebody asked for while it was parked
+	Proposal Proposal `json:"proposal"` // what somebody asked for while it was parked
 
-	LeaseOwner string
-	LeaseUntil time.Time
-	EndedAt    time.Time
+	LeaseOwner string    `json:"lease_owner"`
+	LeaseUntil time.Time `json:"lease_until"`
+	EndedAt    time.Time `json:"ended_at"`
 
 	// Envelope is the chat's id of the request: the same envelope twice is one
 	// operation.
-	Envelope string
+	Envelope string `json:"envelope"`
 }
 
 // Phase is how far the current step is.

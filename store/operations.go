@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// columns are those of an operation, in the order that scan reads.
+const columns = "state, epoch, card, due, lease_owner, lease_until, body"
+
+type scanner interface{ Scan(dest ...any) error }
+
+// scan reads one operation. The columns that others change count, not the body.
+func scan(row scanner) (operation.Operation, error) {
+	var (
+		op              operation.Operation
+		state, card     string
+		owner, body     string
+		epoch, due, end int64
+	)
+	if err := row.Scan(&state, &epoch, &card, &due, &owner, &end, &body); err != nil {
+		return op, err
+	}
+	if err := json.Unmarshal([]byte(body), &op); err != nil {
+		return op, fmt.Errorf("decode the operation: %w", err)
+	}
+	op.State, op.Epoch, op.Card = operation.State(state), epoch, operation.MessageID(card)
+	op.Due, op.LeaseOwner, op.LeaseUntil = instant(due), owner, instant(end)
+	return op, nil
+}
+
+// Operation implements operation.Reader.
+func (s *Store) Operation(ctx context.Context, id operation.ID) (operation.Operation, error) {
+	op, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE id = $1", string(id)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return op, operation.ErrUnknown
+	}
+	if err != nil {
+		return op, fmt.Errorf("read operation %s: %w", id, err)
+	}
+	return op, nil
+}
+
+// OpenOperation implements operation.Reader.
+func (s *Store) OpenOperation(ctx context.Context, secret operation.SecretName) (operation.Operation, bool, error) {
+	op, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE secret = $1 AND state IN ('pending', 'approved', 'running', 'waiting', 'undoing', 'parked')", string(secret)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return op, false, nil
+	}
+	if err != nil {
+		return op, false, fmt.Errorf("read the open operation of %s: %w", secret, err)
+	}
+	return op, true, nil
+}
+
+// Create implements operation.Writer.
+func (s *Store) Create(ctx context.Context, op operation.Operation, entries []operation.Entry) (operation.Operation, error) {
+	before, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE envelope = $1", op.Envelope))
+	if err == nil {
+		return before, nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return op, fmt.Errorf("look for envelope %s: %w", op.Envelope, err)
+	}
+	body, err := json.Marshal(op)
+	if err != nil {
+		return op, fmt.Errorf("encode operation %s: %w", op.ID, err)
+	}
+	err = s.inTx(ctx, "create operation "+string(op.ID), func(tx *sql.Tx) error {
+		recorded, err := s.recorder.Append(ctx, tx, entries)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO operations
+			(id, kind, secret, state, epoch, requester_person, approver_person, envelope, channel, requested_at, lapses_at, body)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			string(op.ID), string(op.Kind), string(op.Secret), string(op.State), op.Epoch, string(op.Requester.Person), string(op.Approver.Person),
+			op.Envelope, string(op.Channel), micros(op.RequestedAt), micros(op.LapsesAt), string(body))
+		if uniqueViolation(err) {
+			return operation.ErrOpen
+		}
+		if err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, op, recorded)
+	})
+	if err != nil {
+		return op, err
+	}
+	s.notify()
+	return op, nil
+}
+
+// Change implements operation.Writer.
+func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.Operation, error) {
+	op := t.Operation
+	op.Epoch++
+	if t.Wake {
+		// The queue has it now; the reconciler looks only when it was lost there.
+		op.LeaseOwner, op.LeaseUntil = "", time.Now().Add(wakeTime)
+	}
+	body, err := json.Marshal(op)
+	if err != nil {
+		return op, fmt.Errorf("encode operation %s: %w", op.ID, err)
+	}
+	for i := range t.Entries {
+		t.Entries[i].Epoch = op.Epoch
+	}
+	err = s.inTx(ctx, "change operation "+string(op.ID), func(tx *sql.Tx) error {
+		recorded, err := s.append(ctx, tx, t.Entries)
+		if err != nil {
+			return err
+		}
+		done, err := tx.ExecContext(ctx, `UPDATE operations
+			SET state = $1, epoch = $2, approver_person = $3, due = $4, lease_owner = $5, lease_until = $6, body = $7
+			WHERE id = $8 AND state = $9 AND epoch = $10`,
+			string(op.State), op.Epoch, string(op.Approver.Person), micros(op.Due), op.LeaseOwner, micros(op.LeaseUntil), string(body),
+			string(op.ID), string(t.From), t.Operation.Epoch)
+		if err := exactlyOne(done, err); err != nil {
+			return err
+		}
+		if err := s.tell(ctx, tx, op, recorded); err != nil {
+			return err
+		}
+		if t.Wake {
+			return s.wake(ctx, tx, op.ID, op.Epoch)
+		}
+		return nil
+	})
+	if err != nil {
+		return t.Operation, err
+	}
+	s.notify()
+	return op, nil
+}
+
+// append is the recorder's, for transitions that may have nothing to record.
+func (s *Store) append(ctx context.Context, tx *sql.Tx, entries []operation.Entry) ([]operation.Entry, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	return s.recorder.Append(ctx, tx, entries)
+}
+
+// Record implements operation.Writer.
+func (s *Store) Record(ctx context.Context, entries []operation.Entry) error {
+	return s.inTx(ctx, "record", func(tx *sql.Tx) error {
+		_, err := s.recorder.Append(ctx, tx, entries)
+		return err
+	})
+}
+
+// Claim implements operation.Leases.
+func (s *Store) Claim(ctx context.Context, id operation.ID, epoch int64, owner string, lease time.Duration) (operation.Operation, error) {
+	now := time.Now()
+	done, err := s.db.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = $1, lease_until = $2
+		WHERE id = $3 AND epoch = $4 AND (lease_owner = '' OR lease_until <= $5)`,
+		owner, micros(now.Add(lease)), string(id), epoch, micros(now))
+	if err := exactlyOne(done, err); err != nil {
+		return operation.Operation{}, err
+	}
+	op, err := s.Operation(ctx, id)
+	if err == nil && (op.Epoch != epoch+1 || op.LeaseOwner != owner) {
+		err = operation.ErrStale
+	}
+	return op, err
+}
+
+// Renew implements operation.Leases.
+func (s *Store) Renew(ctx context.Context, op operation.Operation, lease time.Duration) error {
+	now := time.Now()
+	done, err := s.db.ExecContext(ctx, `UPDATE operations SET lease_until = $1
+		WHERE id = $2 AND epoch = $3 AND lease_owner = $4 AND lease_until > $5`,
+		micros(now.Add(lease)), string(op.ID), op.Epoch, op.LeaseOwner, micros(now))
+	return exactlyOne(done, err)
+}
+
+// exactlyOne turns an update that hit no row into ErrStale.
+func exactlyOne(done sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := done.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return operation.ErrStale
+	}
+	return nil
+}
+
+// Filter selects operations for people to read.
+type Filter struct {
+	OpenOnly bool
+	Secret   operation.SecretName
+	Limit    int // 0 is 100
+}
+
+// Operations returns operations, newest first.
+func (s *Store) Operations(ctx context.Context, f Filter) ([]operation.Operation, error) {
+	if f.Limit == 0 {
+		f.Limit = 100
+	}
+	open := 0
+	if f.OpenOnly {
+		open = 1
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT "+columns+` FROM operations
+		WHERE ($1 = '' OR secret = $1)
+		AND ($2 = 0 OR state IN ('pending', 'approved', 'running', 'waiting', 'undoing', 'parked'))
+		ORDER BY requested_at DESC LIMIT $3`, string(f.Secret), open, f.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list operations: %w", err)
+	}
+	return collect(rows)
+}
+
+func collect(rows *sql.Rows) ([]operation.Operation, error) {
+	defer func() { _ = rows.Close() }()
+	var out []operation.Operation
+	for rows.Next() {
+		op, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, op)
+	}
+	return out, rows.Err()
+}

@@ -1,0 +1,222 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// Envelope is one message of the chat, kept until it is handled. The same id
+// twice is one envelope.
+type Envelope struct {
+	ID   string
+	Body json.RawMessage
+}
+
+// Handlers are what the queue runs.
+type Handlers struct {
+	// Envelope handles one of the chat's messages.
+	Envelope func(ctx context.Context, body json.RawMessage) error
+	// Wake works on an operation whose epoch is the given one.
+	Wake func(ctx context.Context, id operation.ID, epoch int64) error
+	// Lapse ends a request that nobody confirmed in time.
+	Lapse func(ctx context.Context, op operation.Operation) error
+}
+
+// envelopeArgs and wakeArgs are stored by River. They hold ids and what people
+// wrote, and never a secret: a test by reflection keeps it.
+type envelopeArgs struct {
+	ID   string          `json:"id" river:"unique"`
+	Body json.RawMessage `json:"body"`
+}
+
+func (envelopeArgs) Kind() string { return "envelope" }
+
+func (envelopeArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: envelopeQueue, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{
+		ByArgs: true,
+		// Cancelled and discarded ones too: Slack delivers again up to an hour later.
+		ByState: append(rivertype.UniqueOptsByStateDefault(), rivertype.JobStateCancelled, rivertype.JobStateDiscarded),
+	}}
+}
+
+type wakeArgs struct {
+	Operation operation.ID `json:"operation"`
+	Epoch     int64        `json:"epoch"`
+}
+
+func (wakeArgs) Kind() string { return "wake" }
+
+func (wakeArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: operationQueue, MaxAttempts: 2} // the reconciler wakes what is lost
+}
+
+const (
+	envelopeQueue  = "envelopes"
+	operationQueue = "operations"
+	// wakeTime is how long a wake-up may take to find a worker before the
+	// reconciler sends another.
+	wakeTime = 15 * time.Second
+	// reconcileEvery is how often each replica looks for what is due or lost.
+	reconcileEvery = 500 * time.Millisecond
+)
+
+// errFailed is all that River stores of a failure; the log has the rest.
+var errFailed = errors.New("failed; the log says why")
+
+// newClient makes River's client. It inserts at once; Run starts its workers.
+func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &envelopeWorker{store: s, log: log})
+	river.AddWorker(workers, &wakeWorker{store: s, log: log})
+	client, err := river.NewClient(s.driver, &river.Config{
+		Workers: workers,
+		Queues: map[string]river.QueueConfig{
+			envelopeQueue:  {MaxWorkers: 32},
+			operationQueue: {MaxWorkers: 100}, // they mostly wait for vendors
+		},
+		FetchCooldown:        20 * time.Millisecond,
+		FetchPollInterval:    500 * time.Millisecond,
+		JobTimeout:           60 * time.Second,
+		RescueStuckJobsAfter: 5 * time.Minute,
+		SoftStopTimeout:      5 * time.Second,
+		// An envelope may come again up to an hour later, and is known that long.
+		CompletedJobRetentionPeriod: 24 * time.Hour,
+		Logger:                      log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set the queue up: %w", err)
+	}
+	return client, nil
+}
+
+// Receive makes envelopes durable: when it returns nil, each will be handled,
+// once, whatever crashes. All of them or none.
+func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
+	params := make([]river.InsertManyParams, len(envelopes))
+	for i, e := range envelopes {
+		params[i] = river.InsertManyParams{Args: envelopeArgs(e)}
+	}
+	if _, err := s.river.InsertManyFast(ctx, params); err != nil {
+		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
+	}
+	return nil
+}
+
+// wake has a worker look at an operation, once tx is committed.
+func (s *Store) wake(ctx context.Context, tx *sql.Tx, id operation.ID, epoch int64) error {
+	if _, err := s.river.InsertTx(ctx, tx, wakeArgs{Operation: id, Epoch: epoch}, nil); err != nil {
+		return fmt.Errorf("enqueue operation %s: %w", id, err)
+	}
+	return nil
+}
+
+type envelopeWorker struct {
+	river.WorkerDefaults[envelopeArgs]
+	store *Store
+	log   *slog.Logger
+}
+
+// Work implements river.Worker.
+func (w *envelopeWorker) Work(ctx context.Context, job *river.Job[envelopeArgs]) error {
+	return guard(ctx, w.log, "envelope", job.Args.ID, func() error { return w.store.handlers.Envelope(ctx, job.Args.Body) })
+}
+
+type wakeWorker struct {
+	river.WorkerDefaults[wakeArgs]
+	store *Store
+	log   *slog.Logger
+}
+
+// Work implements river.Worker.
+func (w *wakeWorker) Work(ctx context.Context, job *river.Job[wakeArgs]) error {
+	return guard(ctx, w.log, "operation", string(job.Args.Operation), func() error {
+		return w.store.handlers.Wake(ctx, job.Args.Operation, job.Args.Epoch)
+	})
+}
+
+// guard logs what went wrong and hands River a constant: River stores errors and
+// panics with their traces, and neither may carry what it shouldn't.
+func guard(ctx context.Context, log *slog.Logger, what, id string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.ErrorContext(ctx, "panic while handling", what, id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errFailed
+		}
+	}()
+	if err := f(); err != nil {
+		log.ErrorContext(ctx, "handling failed", what, id, "error", err)
+		return errFailed
+	}
+	return nil
+}
+
+// Run works the queue until ctx is done, and returns when every worker has.
+func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
+	s.handlers = h
+	if err := s.river.Start(ctx); err != nil {
+		return fmt.Errorf("start the queue: %w", err)
+	}
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.river.Stopped():
+			return nil
+		case <-tick.C:
+			if err := s.reconcile(ctx); err != nil && ctx.Err() == nil {
+				log.ErrorContext(ctx, "looking for due and lost operations failed", "error", err)
+			}
+		}
+	}
+}
+
+// reconcile wakes operations that are due or whose worker is gone, and ends the
+// requests that lapsed. Every replica does it; the epoch lets one win.
+func (s *Store) reconcile(ctx context.Context) error {
+	wall, now := time.Now(), s.now()
+	rows, err := s.db.QueryContext(ctx, "SELECT "+columns+` FROM operations
+		WHERE state IN ('approved', 'running', 'undoing') AND lease_until <= $1
+		OR state = 'waiting' AND due <= $2 AND lease_until <= $1
+		OR state = 'pending' AND lapses_at <= $2`, micros(wall), micros(now))
+	if err != nil {
+		return fmt.Errorf("look for due and lost operations: %w", err)
+	}
+	found, err := collect(rows)
+	if err != nil {
+		return err
+	}
+	for _, op := range found {
+		if op.State == operation.Pending {
+			err = errors.Join(err, s.handlers.Lapse(ctx, op))
+			continue
+		}
+		err = errors.Join(err, s.wakeAgain(ctx, op, wall))
+	}
+	return err
+}
+
+func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time.Time) error {
+	err := s.inTx(ctx, "wake operation "+string(op.ID), func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = '', lease_until = $1
+			WHERE id = $2 AND epoch = $3 AND state = $4`, micros(wall.Add(wakeTime)), string(op.ID), op.Epoch, string(op.State))
+		if err := exactlyOne(done, err); err != nil {
+			return err
+		}
+		return s.wake(ctx, tx, op.ID, op.Epoch+1)
+	})
+	if errors.Is(err, operation.ErrStale) {
+		return nil // another replica woke it, or its worker is alive after all
+	}
+	return err
+}

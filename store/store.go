@@ -1,0 +1,212 @@
+// Package store keeps operations, the record and what must be told, in SQLite or
+// PostgreSQL with the same statements, and wakes workers through River.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+	_ "modernc.org/sqlite" // the "sqlite" driver
+
+	"github.com/twokey/twokey/operation"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Recorder appends to the record inside the transaction of what it records.
+type Recorder interface {
+	// Append returns the entries with their sequence numbers. It locks out
+	// other appends until the transaction ends.
+	Append(ctx context.Context, tx *sql.Tx, entries []operation.Entry) ([]operation.Entry, error)
+	// Seal returns the record's head, signed, if it is due: always when an
+	// operation has ended. It refuses to sign over a record that was tampered with.
+	Seal(ctx context.Context, tx *sql.Tx, ended bool) (text string, sealed bool, err error)
+}
+
+// Store is the database. It is safe for concurrent use.
+type Store struct {
+	db       *sql.DB
+	listen   *pgxpool.Pool // for River's LISTEN, on PostgreSQL
+	river    *river.Client[*sql.Tx]
+	driver   riverdriver.Driver[*sql.Tx]
+	handlers Handlers
+	recorder Recorder
+	now      func() time.Time
+	log      *slog.Logger
+	changed  chan struct{} // a notice was written in this process
+}
+
+// Options are what a store needs besides its address.
+type Options struct {
+	Recorder Recorder
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// ErrNewer is wrapped by what Open returns for a database of a newer twokey.
+var ErrNewer = errors.New("the database was made by a newer twokey")
+
+// Open connects to address, "sqlite:PATH" or "postgres://…", and brings its
+// tables up to date. Close it after Run has returned.
+func Open(ctx context.Context, address string, o Options) (*Store, error) {
+	s := &Store{recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1)}
+	dialect, err := s.connect(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx, dialect, o.Log); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if s.river, err = s.newClient(o.Log); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) connect(ctx context.Context, address string) (goose.Dialect, error) {
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		return goose.DialectSQLite3, s.connectSQLite(ctx, path)
+	}
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		return goose.DialectPostgres, s.connectPostgres(ctx, address)
+	}
+	return "", fmt.Errorf("database address %q: write sqlite:PATH or postgres://…", redactAddress(address))
+}
+
+// connectSQLite opens one connection: SQLite has one writer, and waiting for it
+// in Go is fair, where SQLite's own waiting is not.
+func (s *Store) connectSQLite(ctx context.Context, path string) error {
+	q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
+	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1)
+	s.db, s.driver = db, riversqlite.New(db)
+	if err := db.PingContext(ctx); err != nil {
+		_ = db.Close()
+		return fmt.Errorf("open the database file %s (is its folder there and writable?): %w", path, err)
+	}
+	return nil
+}
+
+func (s *Store) connectPostgres(ctx context.Context, address string) error {
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", redactAddress(address), err)
+	}
+	db.SetMaxOpenConns(20)
+	pool, err := pgxpool.New(ctx, address)
+	if err != nil {
+		_ = db.Close()
+		return fmt.Errorf("open %s: %w", redactAddress(address), err)
+	}
+	s.db, s.listen, s.driver = db, pool, riverdatabasesql.NewWithPgxListener(db, pool)
+	if err := db.PingContext(ctx); err != nil {
+		s.Close()
+		return fmt.Errorf("reach the database %s: %w", redactAddress(address), err)
+	}
+	return nil
+}
+
+// redactAddress drops what may be a password.
+func redactAddress(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "(unreadable address)"
+	}
+	return u.Redacted()
+}
+
+func (s *Store) migrate(ctx context.Context, dialect goose.Dialect, log *slog.Logger) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	ours, err := goose.NewProvider(dialect, s.db, dir, goose.WithSlog(log))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	current, known, err := ours.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the database's version: %w", err)
+	}
+	if current > known {
+		return fmt.Errorf("%w: it has version %d and this program knows %d; run the newer twokey, or restore a backup of before", ErrNewer, current, known)
+	}
+	if _, err := ours.Up(ctx); err != nil {
+		return fmt.Errorf("bring the database up to date: %w", err)
+	}
+	theirs, err := rivermigrate.New(s.driver, &rivermigrate.Config{Logger: log})
+	if err != nil {
+		return fmt.Errorf("read River's migrations: %w", err)
+	}
+	if _, err := theirs.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("bring River's tables up to date: %w", err)
+	}
+	return nil
+}
+
+// Close closes the connections.
+func (s *Store) Close() {
+	if s.listen != nil {
+		s.listen.Close()
+	}
+	_ = s.db.Close()
+}
+
+// DB gives the record's readers the connection.
+func (s *Store) DB() *sql.DB { return s.db }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+// inTx runs f in one transaction. Nothing in f may wait for the outside world.
+func (s *Store) inTx(ctx context.Context, what string, f func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: begin: %w", what, full(err))
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := f(tx); err != nil {
+		return fmt.Errorf("%s: %w", what, full(err))
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%s: commit: %w", what, full(err))
+	}
+	return nil
+}
+
+// micros and instant turn instants into what is stored, and back.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func instant(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
