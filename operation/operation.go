@@ -77,8 +77,10 @@ type Plan struct {
 	Details  json.RawMessage `json:"details"` // what the runbook itself needs, without secrets
 }
 
-// Digest hashes the plan. Two plans with the same digest do the same.
+// Digest hashes the plan. Two plans with the same digest do the same. Warnings
+// are what was seen, not what is done, and do not count.
 func (p Plan) Digest() Digest {
+	p.Warnings = nil
 	b, err := json.Marshal(p) // struct order is fixed and map keys are sorted
 	if err != nil {
 		panic("operation: a plan cannot be encoded: " + err.Error()) // Details is always the runbook's own JSON

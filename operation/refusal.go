@@ -63,3 +63,10 @@ type NotYet struct {
 
 // Error implements error.
 func (n NotYet) Error() string { return "not yet: " + n.Why }
+
+// DoAgain is returned by a verification that found the step's work missing: it
+// has to be done once more, and is, while the step's time lasts.
+type DoAgain struct{ Why string }
+
+// Error implements error.
+func (d DoAgain) Error() string { return "to be done again: " + d.Why }

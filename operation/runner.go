@@ -133,7 +133,7 @@ func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error
 		}, nil)
 	}
 	r.Log.WarnContext(ctx, "the plan could not be made again; trying once more", "operation", op.ID, "error", err)
-	return pause, r.hold(ctx, op)
+	return pause, r.hold(ctx, op, err)
 }
 
 // drift says in words where two plans differ.
@@ -199,7 +199,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err error) (time.Duration, error) {
 	if wait, again := r.again(*op, s.Within, err); again {
 		r.Log.DebugContext(ctx, "step not finished yet", "operation", op.ID, "step", s.Name, "phase", op.Phase, "error", err)
-		return wait, r.hold(ctx, op)
+		return wait, r.hold(ctx, op, err)
 	}
 	why := r.explain(ctx, *op, s.Name, err)
 	event := Fail
@@ -231,7 +231,7 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 		return 0, err
 	case err != nil:
 		if wait, again := r.again(*op, s.Within, err); again {
-			return wait, r.hold(ctx, op)
+			return wait, r.hold(ctx, op, err)
 		}
 		why := r.explain(ctx, *op, "taking back: "+s.Name, err)
 		return 0, r.move(ctx, op, Park, s.Name, Entry{Outcome: NotUndone, Text: why}, func(o *Operation) {
@@ -280,8 +280,12 @@ func (r *Runner) again(op Operation, within time.Duration, err error) (time.Dura
 	return pause, true
 }
 
-// hold keeps the lease while a step waits.
-func (r *Runner) hold(ctx context.Context, op *Operation) error {
+// hold keeps the lease while a step waits, or turns it back to be done again.
+func (r *Runner) hold(ctx context.Context, op *Operation, err error) error {
+	var again DoAgain
+	if errors.As(err, &again) && op.Phase == Verifying {
+		return r.store(ctx, op, func(o *Operation) { o.Phase = Doing })
+	}
 	return r.Leases.Renew(ctx, *op, lease)
 }
 
@@ -338,7 +342,10 @@ func (r *Runner) explain(ctx context.Context, op Operation, what string, err err
 	ref := rand.Text()[:6]
 	r.Log.ErrorContext(ctx, "step failed", "ref", ref, "operation", op.ID, "step", what, "phase", op.Phase, "error", err)
 	var notYet NotYet
+	var again DoAgain
 	switch {
+	case errors.As(err, &again):
+		return fmt.Sprintf("Done again and again for %s, and still: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), again.Why, ref)
 	case errors.As(err, &notYet):
 		return fmt.Sprintf("Gave up after %s: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), notYet.Why, ref)
 	case IsPermanent(err):

@@ -1,0 +1,325 @@
+package runbook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// secureString is the only type of parameter that a secret may lie in.
+const secureString = "SecureString"
+
+// CodeCannotRotate is the refusal of a plan that would fail.
+const CodeCannotRotate operation.Code = "cannot_rotate"
+
+// details is what a rotation's plan freezes for its steps. It holds no secret.
+type details struct {
+	Client         ClientID      `json:"client"`
+	Object         ObjectID      `json:"object"`
+	OldKey         KeyID         `json:"old_key"`
+	OldEnds        time.Time     `json:"old_ends"`
+	NewEnds        time.Time     `json:"new_ends"`
+	Version        int64         `json:"version"` // of the live parameter, before
+	TaskDefinition string        `json:"task_definition"`
+	Overlap        time.Duration `json:"overlap"`
+	UntilExpiry    bool          `json:"until_expiry"`
+	Target         Target        `json:"target"` // so that a changed configuration is another plan
+}
+
+// decodeDetails reads what encodePlan wrote. A plan that was never made has none.
+func decodeDetails(raw json.RawMessage) details {
+	var d details
+	_ = json.Unmarshal(raw, &d) // it was encoded from this very type, and its digest was compared
+	return d
+}
+
+// Plan looks at everything that a rotation touches, without changing it. All that
+// would make it fail is said at once.
+func (r *Rotate) Plan(ctx context.Context, op operation.Operation) (operation.Plan, error) {
+	target, ok := r.Targets[op.Secret]
+	if !ok {
+		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "%s is not in my configuration.", op.Secret)
+	}
+	l := &look{Rotate: r, target: target, at: op.RequestedAt}
+	if err := l.all(ctx); err != nil {
+		return operation.Plan{}, err
+	}
+	if len(l.problems) > 0 {
+		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "A rotation of %s would fail, so nobody was asked and nothing was changed:\n• %s",
+			op.Secret, strings.Join(l.problems, "\n• "))
+	}
+	return l.plan(op)
+}
+
+// look is one look at the world.
+type look struct {
+	*Rotate
+	target Target
+	at     time.Time
+
+	app      Application
+	live     Parameter
+	old      Key
+	newEnds  time.Time
+	service  Service
+	problems []string
+	warnings []string
+}
+
+func (l *look) problem(format string, args ...any) {
+	l.problems = append(l.problems, fmt.Sprintf(format, args...))
+}
+
+func (l *look) warn(format string, args ...any) {
+	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
+}
+
+// all looks at everything. An error means that it could not be looked at.
+func (l *look) all(ctx context.Context) error {
+	client, found, err := l.clientID(ctx)
+	if err != nil || !found {
+		return err
+	}
+	if l.app, err = l.Apps.Application(ctx, client); err != nil {
+		if operation.IsPermanent(err) {
+			l.problem("Entra has no usable application with the client id in %s: %s", l.target.ClientIDParameter, err)
+			return nil
+		}
+		return fmt.Errorf("read the application: %w", err)
+	}
+	if err := l.parameter(ctx); err != nil {
+		return err
+	}
+	l.application()
+	if err := l.pending(ctx); err != nil {
+		return err
+	}
+	if err := l.ecs(ctx); err != nil {
+		return err
+	}
+	return l.mcp(ctx)
+}
+
+func (l *look) clientID(ctx context.Context) (ClientID, bool, error) {
+	p, err := l.Params.Read(ctx, l.target.ClientIDParameter)
+	if errors.Is(err, ErrNoParameter) {
+		l.problem("SSM has no parameter %s. Create it, or correct the configuration.", l.target.ClientIDParameter)
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("read the client id's parameter: %w", err)
+	}
+	return ClientID(strings.TrimSpace(p.Value.Reveal())), true, nil // a client id is no secret
+}
+
+func (l *look) application() {
+	a := l.app
+	if a.Disabled || !a.PrincipalEnabled || a.ServicePrincipal == "" {
+		l.problem("The Entra application %s is deactivated, or has no enabled service principal, so no secret of it gets a token.", a.Name)
+	}
+	switch {
+	case !a.OwnersRead:
+		l.warn("Whether I own the Entra application was not checked: the permission to read owners is missing.")
+	case !a.OwnedByUs:
+		l.problem("I am not an owner of the Entra application %s, so I may not make a secret for it. Add my service principal as its owner: az ad app owner add --id %s --owner-object-id <my object id>", a.Name, a.Client)
+	}
+	l.newEnds = addMonths(l.at, l.target.LifetimeMonths)
+	switch {
+	case !a.PolicyRead:
+		l.warn("The app management policy was not checked: the permission Policy.Read.All is missing.")
+	case a.NewSecretsForbid:
+		l.problem("An app management policy forbids new secrets for %s. Have its owner make an exception.", a.Name)
+	case a.MaxSecretLifetime > 0 && l.newEnds.After(l.at.Add(a.MaxSecretLifetime)):
+		l.newEnds = l.at.Add(a.MaxSecretLifetime)
+		l.warn("An app management policy caps a secret's life at %d days, so the new one ends earlier than the configured %d months.", int(a.MaxSecretLifetime.Hours()/24), l.target.LifetimeMonths)
+	}
+	l.newEnds = l.newEnds.UTC().Truncate(time.Second)
+	var marked []string
+	for _, k := range a.Keys {
+		if strings.HasPrefix(k.Name, Mark("")) && !l.live.Value.HasHint(k.Hint) {
+			marked = append(marked, string(k.ID)+" ("+k.Name+")")
+		}
+	}
+	if len(marked) > 0 {
+		l.warn("Keys of earlier operations are still there and not in use: %s.", strings.Join(marked, ", "))
+	}
+}
+
+func (l *look) parameter(ctx context.Context) error {
+	live, err := l.Params.Read(ctx, l.target.SecretParameter)
+	if errors.Is(err, ErrNoParameter) {
+		l.problem("SSM has no parameter %s. Create it, or correct the configuration.", l.target.SecretParameter)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the live parameter: %w", err)
+	}
+	l.live = live
+	if live.Type != secureString {
+		l.problem("%s is a %s and not a SecureString. Put it again as a SecureString first.", live.Name, live.Type)
+	}
+	if !sameKMSKey(live.KMSKey, l.target.KMSKey) {
+		l.problem("%s is encrypted with the KMS key %s, and the configuration says %s. Correct whichever is wrong.", live.Name, live.KMSKey, l.target.KMSKey)
+	}
+	return l.oldKey(ctx)
+}
+
+// oldKey finds which key's text lies in the live parameter, by its hint.
+func (l *look) oldKey(ctx context.Context) error {
+	var fit []Key
+	for _, k := range l.app.Keys {
+		if l.live.Value.HasHint(k.Hint) {
+			fit = append(fit, k)
+		}
+	}
+	switch len(fit) {
+	case 0:
+		l.problem("The value in %s belongs to none of the %d keys of the Entra application %s. Somebody changed one of the two; find out which before rotating.", l.live.Name, len(l.app.Keys), l.app.Name)
+		return nil
+	case 1:
+		l.old = fit[0]
+	default:
+		l.problem("The value in %s fits %d keys of the Entra application %s, so I can't tell which one would be the old one. Remove the unused one by hand first.", l.live.Name, len(fit), l.app.Name)
+		return nil
+	}
+	if err := l.Tokens.Request(ctx, l.app.Client, l.live.Value); err != nil {
+		var refused *TokenRefused
+		if !errors.As(err, &refused) {
+			return fmt.Errorf("request a token with the present secret: %w", err)
+		}
+		l.warn("Entra refuses the present secret now (AADSTS%v): the service may be down until the rotation is through.", refused.Codes)
+	}
+	return nil
+}
+
+func (l *look) pending(ctx context.Context) error {
+	_, err := l.Params.Read(ctx, l.target.PendingParameter())
+	switch {
+	case errors.Is(err, ErrNoParameter):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for the pending parameter: %w", err)
+	}
+	l.problem("%s is there, left by something unforeseen. See whose it is, then delete it: aws ssm delete-parameter --name %s", l.target.PendingParameter(), l.target.PendingParameter())
+	return nil
+}
+
+func (l *look) ecs(ctx context.Context) error {
+	s, err := l.ECS.Service(ctx, l.target.Cluster, l.target.Service)
+	if operation.IsPermanent(err) {
+		l.problem("ECS has no usable service %s in cluster %s: %s", l.target.Service, l.target.Cluster, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the service: %w", err)
+	}
+	l.service = s
+	if from := s.Secrets[l.target.Variable]; from != l.target.SecretParameter {
+		l.problem("The task definition %s does not inject %s from %s (it has %q there), so redeploying would not bring the new secret in. Put it into the task definition's secrets.", s.TaskDefinition, l.target.Variable, l.target.SecretParameter, from)
+	}
+	if s.Desired == 0 {
+		l.problem("The service %s wants 0 tasks, so nothing could be proven. Scale it up first.", s.Name)
+	} else if !canRedeploy(s) {
+		l.problem("The service %s can't redeploy: with %d tasks, at least %d %% and at most %d %% leave no room for one more or one less. Set maximumPercent to 200.", s.Name, s.Desired, s.MinimumPercent, s.MaximumPercent)
+	}
+	for _, d := range s.Deployments {
+		if d.Status == deploymentActive || d.Rollout != rolloutCompleted {
+			l.problem("The service %s is being deployed now (%s is %s). Wait for it, or mend it first.", s.Name, d.ID, strings.ToLower(d.Status+" "+d.Rollout))
+			break
+		}
+	}
+	for _, place := range s.PlainText {
+		l.warn("Something that looks like a client secret stands in plain text in %s.", place)
+	}
+	return nil
+}
+
+// canRedeploy reports whether a roll-out has room: to start a task beyond the
+// desired ones, or to stop one of them first.
+func canRedeploy(s Service) bool {
+	most := s.Desired * s.MaximumPercent / 100
+	least := (s.Desired*s.MinimumPercent + 99) / 100
+	return most > s.Desired || least < s.Desired
+}
+
+// mcp asks the server as it is now. If it does not answer, the rotation may be
+// the cure, so it is a warning.
+func (l *look) mcp(ctx context.Context) error {
+	if _, err := l.MCP.Healthy(ctx, l.target.MCP); err != nil {
+		l.warn("The MCP server is not healthy now: %s. The rotation will only succeed if it is afterwards.", err)
+		return nil
+	}
+	if _, err := l.MCP.CallTool(ctx, l.target.MCP); err != nil {
+		l.warn("The MCP server's test call fails now: %s. The rotation will only succeed if it works afterwards.", err)
+	}
+	return ctx.Err()
+}
+
+func (l *look) plan(op operation.Operation) (operation.Plan, error) {
+	d := details{
+		Client: l.app.Client, Object: l.app.Object, OldKey: l.old.ID, OldEnds: l.old.End.UTC(), NewEnds: l.newEnds,
+		Version: l.live.Version, TaskDefinition: l.service.TaskDefinition,
+		Overlap: l.target.Overlap, UntilExpiry: l.target.OverlapUntilExpiry, Target: l.target,
+	}
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return operation.Plan{}, fmt.Errorf("encode the plan: %w", err)
+	}
+	removal := "removed " + words(l.target.Overlap) + " after the service runs on the new one"
+	switch {
+	case l.target.Overlap == 0:
+		removal = "removed as soon as the service runs on the new one"
+	case l.target.OverlapUntilExpiry:
+		removal = "kept until it expires, then removed"
+	}
+	return operation.Plan{
+		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw,
+		Changes: []operation.Change{
+			{What: "Entra application " + l.app.Name, From: "key " + string(l.old.ID) + ", ends " + day(l.old.End), To: "new key named " + Mark(op.ID) + ", ends " + day(l.newEnds)},
+			{What: "SSM parameter " + l.live.Name, From: fmt.Sprintf("version %d", l.live.Version), To: fmt.Sprintf("version %d", l.live.Version+1)},
+			{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + l.service.TaskDefinition, To: "the same, all tasks started anew"},
+			{What: "Old key " + string(l.old.ID), From: "works", To: removal},
+		},
+	}, nil
+}
+
+// sameKMSKey compares the ways in which SSM and people name a KMS key: with and
+// without "alias/", and as an ARN.
+func sameKMSKey(a, b string) bool { return bareKMSKey(a) == bareKMSKey(b) }
+
+func bareKMSKey(k string) string {
+	if strings.HasPrefix(k, "arn:") {
+		if i := strings.Index(k, ":alias/"); i >= 0 {
+			k = k[i+1:]
+		} else if i := strings.Index(k, ":key/"); i >= 0 {
+			k = k[i+len(":key/"):]
+		}
+	}
+	return strings.TrimPrefix(k, "alias/")
+}
+
+// addMonths adds calendar months, and ends on the last day of a shorter month.
+func addMonths(t time.Time, months int) time.Time {
+	first := time.Date(t.Year(), t.Month(), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location()).AddDate(0, months, 0)
+	last := first.AddDate(0, 1, -1).Day()
+	return first.AddDate(0, 0, min(t.Day(), last)-1)
+}
+
+func day(t time.Time) string   { return t.UTC().Format("2006-01-02") }
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// words says a duration as people do.
+func words(d time.Duration) string {
+	switch {
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	}
+	return d.String()
+}
