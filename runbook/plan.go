@@ -272,10 +272,10 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 	}
 	removal := "removed " + words(l.target.Overlap) + " after the service runs on the new one"
 	switch {
-	case l.target.Overlap == 0:
-		removal = "removed as soon as the service runs on the new one"
 	case l.target.OverlapUntilExpiry:
 		removal = "kept until it expires, then removed"
+	case l.target.Overlap == 0:
+		removal = "removed as soon as the service runs on the new one"
 	}
 	return operation.Plan{
 		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw,

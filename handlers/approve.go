@@ -1,0 +1,65 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twokey/twokey/bot"
+	"github.com/twokey/twokey/operation"
+)
+
+const codeUnreadable operation.Code = "unreadable_button"
+
+// decide answers a button of the card. Who clicked, and on which message, comes
+// from the envelope; what the button says only names the operation.
+func (h *Handlers) decide(event operation.Event) handler {
+	return func(ctx context.Context, in bot.Intent) error {
+		ref, ok := bot.ParseRef(in.Value)
+		if !ok {
+			return unreadable()
+		}
+		_, err := h.rules.Approve(ctx, operation.Click{
+			Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User, Channel: in.Channel, Message: in.Message,
+		})
+		return err
+	}
+}
+
+// askWhyDenied opens the form for a denial's reason.
+func (h *Handlers) askWhyDenied(ctx context.Context, in bot.Intent) error {
+	ref, ok := bot.ParseRef(in.Value)
+	if !ok {
+		return unreadable()
+	}
+	op, err := h.rules.Reader.Operation(ctx, ref.Operation)
+	if errors.Is(err, operation.ErrUnknown) {
+		return unreadable()
+	}
+	if err != nil {
+		return fmt.Errorf("read operation %s: %w", ref.Operation, err)
+	}
+	err = h.chat.OpenModal(ctx, in.Trigger, bot.DenyModal(op))
+	if errors.Is(err, bot.ErrTriggerExpired) {
+		return operation.RefuseBecause(err, codeFormLate, "The form came too late for Slack. Please click Deny again.")
+	}
+	return err
+}
+
+// denyForm answers that form.
+func (h *Handlers) denyForm(ctx context.Context, in bot.Intent) error {
+	ref, ok := bot.ParseRef(in.Metadata)
+	if !ok {
+		return unreadable()
+	}
+	_, err := h.rules.Approve(ctx, operation.Click{
+		Operation: ref.Operation, Event: operation.Deny, Digest: ref.Digest, User: in.User,
+		Channel: ref.Channel, Message: ref.Message, Words: strings.TrimSpace(in.Values[bot.InputReason]),
+	})
+	return err
+}
+
+func unreadable() error {
+	return operation.Refuse(codeUnreadable, "I can't read this button. Use those of the operation's own card. Nothing was changed.")
+}

@@ -1,0 +1,109 @@
+// Package handlers does what each command, button and form of the chat is for,
+// one file each. This file is the table of contents.
+package handlers
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+
+	"github.com/twokey/twokey/bot"
+	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/runbook"
+)
+
+// Chat answers the person who did something.
+type Chat interface {
+	Whisper(ctx context.Context, in bot.Intent, text string) error
+	OpenModal(ctx context.Context, trigger string, m bot.Modal) error
+}
+
+// Handlers answers to what people do.
+type Handlers struct {
+	chat    Chat
+	rules   *operation.Rules
+	targets []runbook.Target // in the configuration's order
+	log     *slog.Logger
+	table   map[route]handler
+}
+
+// route is what a person used; handler is what it is for.
+type (
+	route struct {
+		kind bot.IntentKind
+		name string
+	}
+	handler func(ctx context.Context, in bot.Intent) error
+)
+
+// New returns the handlers of everything that people can use.
+func New(chat Chat, rules *operation.Rules, targets []runbook.Target, log *slog.Logger) *Handlers {
+	h := &Handlers{chat: chat, rules: rules, targets: targets, log: log}
+	h.table = map[route]handler{
+		{bot.IntentCommand, "/rotate"}:             h.rotateCommand,
+		{bot.IntentSubmission, bot.CallbackRotate}: h.rotateForm,
+		{bot.IntentAction, bot.ActionConfirm}:      h.decide(operation.Confirm),
+		{bot.IntentAction, bot.ActionCancel}:       h.decide(operation.Cancel),
+		{bot.IntentAction, bot.ActionDeny}:         h.askWhyDenied,
+		{bot.IntentSubmission, bot.CallbackDeny}:   h.denyForm,
+		{bot.IntentAction, bot.ActionRetry}:        h.decide(operation.Retry),
+		{bot.IntentAction, bot.ActionUndo}:         h.decide(operation.Undo),
+		{bot.IntentAction, bot.ActionHandOver}:     h.decide(operation.HandOver),
+	}
+	return h
+}
+
+// Commands lists the slash commands that are answered, for the manifest's test.
+func (h *Handlers) Commands() []string {
+	var out []string
+	for r := range h.table {
+		if r.kind == bot.IntentCommand {
+			out = append(out, r.name)
+		}
+	}
+	return out
+}
+
+// Handle does what one intent is for, and is the one place where errors become
+// words: a refusal is told as it is, anything else gets a reference that the log
+// has too. It returns an error only when the same intent should be handled again.
+func (h *Handlers) Handle(ctx context.Context, in bot.Intent) error {
+	name := nameOf(in)
+	handle, ok := h.table[route{in.Kind, name}]
+	if !ok {
+		h.log.InfoContext(ctx, "nothing to do for this intent", "kind", in.Kind, "name", name)
+		return nil
+	}
+	err := handle(ctx, in)
+	if err == nil {
+		return nil
+	}
+	text := "Something went wrong, and I don't know more here. Ref "
+	var refusal *operation.Refusal
+	if errors.As(err, &refusal) {
+		text = refusal.Text
+		h.log.InfoContext(ctx, "refused", "code", refusal.Code, "user", in.User, "cause", errors.Unwrap(refusal))
+	} else {
+		ref := rand.Text()[:6]
+		text += ref + ": whoever runs me finds the cause in the log."
+		h.log.ErrorContext(ctx, "handling failed", "ref", ref, "kind", in.Kind, "name", name, "user", in.User, "error", err)
+	}
+	if err := h.chat.Whisper(ctx, in, text); err != nil {
+		h.log.ErrorContext(ctx, "a person could not be told", "user", in.User, "error", err)
+	}
+	return nil
+}
+
+// nameOf is what the person used: a command, a button or a form.
+func nameOf(in bot.Intent) string {
+	switch in.Kind {
+	case bot.IntentCommand:
+		return in.Command
+	case bot.IntentAction:
+		return in.Action
+	case bot.IntentSubmission, bot.IntentClosed, bot.IntentShortcut, bot.IntentHome:
+		return in.Callback
+	}
+	return ""
+}
