@@ -1,0 +1,333 @@
+package bot
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/slack-go/slack"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// Actions of the card's buttons.
+const (
+	ActionConfirm  = "confirm"
+	ActionDeny     = "deny"
+	ActionCancel   = "cancel"
+	ActionRetry    = "retry"
+	ActionUndo     = "undo"
+	ActionHandOver = "hand_over"
+)
+
+// Message is what is posted: blocks for those who see, and the same in text for
+// those who listen and for notifications.
+type Message struct {
+	Text   string
+	Blocks []slack.Block
+}
+
+// Card shows one operation, as it stands.
+type Card struct {
+	Operation operation.Operation
+	Steps     []operation.StepState // shown once the second key is turned
+	// Approvers is what the approvers' group is called. Its name is written
+	// out, because a mention would ring with all of them.
+	Approvers string
+	// Classic leaves out blocks that not every workspace takes.
+	Classic bool
+}
+
+// Message renders the card. The same card always renders to the same message.
+func (c Card) Message() Message {
+	op := c.Operation
+	b := builder{}
+	b.add(slack.NewHeaderBlock(plainText(c.title(), maxHeader)))
+	b.paragraphs(append([]paragraph{{line: c.status()}}, c.because()...)...)
+	b.paragraphs(c.request()...)
+	b.heading(c.changesTitle())
+	left := b.list(c.changes())
+	if len(op.Plan.Warnings) > 0 {
+		b.heading("Look at this first")
+		left += b.list(c.warnings())
+	}
+	if len(c.Steps) > 0 && c.Operation.Approver.User != "" {
+		b.steps(c.progressTitle(), c.Steps, c.Classic)
+	}
+	if p, ok := c.proposal(); ok {
+		b.lines(p)
+	}
+	if buttons := c.buttons(left == 0); len(buttons) > 0 {
+		b.add(slack.NewActionBlock("", buttons...))
+	}
+	b.context(c.footer())
+	return b.message(c.title())
+}
+
+func (c Card) title() string {
+	return titled(string(c.Operation.Kind)) + " " + string(c.Operation.Secret)
+}
+
+// titled turns "emergency_disable" into "Emergency disable".
+func titled(kind string) string {
+	s := strings.ReplaceAll(kind, "_", " ")
+	if s == "" {
+		return "Operation"
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// status says where the operation stands, who moved it there and when.
+func (c Card) status() line {
+	op := c.Operation
+	l := line{sign(stateSign(op.State)), bold(sentenceCase(op.State.Words()))}
+	switch op.State {
+	case operation.Pending:
+		return append(l, say(". It can be confirmed until "), when(op.LapsesAt), say("."))
+	case operation.Approved:
+		return append(l, say(" by "), who(op.Approver), say(", "), when(op.DecidedAt), say(". The plan is being made again before anything is changed."))
+	case operation.Running:
+		return append(append(l, say(". ")), c.confirmed()...)
+	case operation.Waiting:
+		return append(append(l, say(". It goes on at "), when(op.Due), say(". ")), c.confirmed()...)
+	case operation.Undoing:
+		return append(append(l, say(". A step failed, and what was done is being undone and verified. ")), c.confirmed()...)
+	case operation.Parked:
+		return append(append(l, say(". It stopped where it was and changes nothing by itself. ")), c.confirmed()...)
+	case operation.Succeeded, operation.TakenBack:
+		return append(append(l, say(", "), when(op.EndedAt), say(". ")), c.confirmed()...)
+	case operation.Denied, operation.Cancelled, operation.HandedOver:
+		return append(l, say(" by "), who(op.DecidedBy), say(", "), when(op.DecidedAt), say("."))
+	case operation.Lapsed:
+		return append(l, say(". Nobody confirmed it by "), when(op.LapsesAt), say(". Nothing was changed. Ask again if it is still needed."))
+	case operation.Voided:
+		return append(append(l, say(". The plan no longer fits what is there, so nothing was changed. ")), c.confirmed()...)
+	case operation.Superseded:
+		return append(l, say(", "), when(op.EndedAt), say("."))
+	}
+	return append(l, say("."))
+}
+
+// confirmed names who turned the second key.
+func (c Card) confirmed() line {
+	if c.Operation.Approver.User == "" {
+		return nil
+	}
+	return line{say("Confirmed by "), who(c.Operation.Approver), say(".")}
+}
+
+// because gives the reason of what happened: the decider's words, and the trouble.
+func (c Card) because() []paragraph {
+	op := c.Operation
+	var out []paragraph
+	if op.DecisionWords != "" && !op.State.Open() {
+		out = append(out, paragraph{line: line{say(plain(op.DecisionWords, operation.MaxReason))}, quote: "Reason"})
+	}
+	if op.Trouble != "" {
+		out = append(out, paragraph{line: line{bold("Trouble: "), say(plain(op.Trouble, operation.MaxReason))}})
+	}
+	return out
+}
+
+// request says who asks and why.
+func (c Card) request() []paragraph {
+	op := c.Operation
+	out := []paragraph{
+		{line: line{say("Asked for by "), who(op.Requester), say(", "), when(op.RequestedAt), say(".")}},
+		{line: line{say(plain(op.Reason, operation.MaxReason))}, quote: "Why"},
+	}
+	if op.ChangeReference != "" {
+		out = append(out, paragraph{line: line{say("Change reference: "), code(plain(op.ChangeReference, maxPhrase))}})
+	}
+	return out
+}
+
+// changesTitle says whether the changes are to come, were made, or were not.
+func (c Card) changesTitle() string {
+	switch c.Operation.State {
+	case operation.Pending, operation.Approved, operation.Running, operation.Waiting:
+		return "What will change"
+	case operation.Succeeded:
+		return "What was changed"
+	case operation.Undoing, operation.Parked, operation.TakenBack, operation.HandedOver, operation.Superseded:
+		return "What was to change"
+	case operation.Denied, operation.Cancelled, operation.Lapsed, operation.Voided:
+		return "What would have changed"
+	}
+	return "What will change"
+}
+
+func (c Card) changes() []line {
+	var out []line
+	for _, ch := range c.Operation.Plan.Changes {
+		l := line{bold(plain(ch.What, maxPhrase)), say(": ")}
+		if ch.From != "" {
+			l = append(l, words(ch.From), say(" → "))
+		}
+		out = append(out, append(l, words(ch.To)))
+	}
+	return out
+}
+
+func (c Card) warnings() []line {
+	var out []line
+	for _, w := range c.Operation.Plan.Warnings {
+		out = append(out, line{sign("warning"), words(w)})
+	}
+	return out
+}
+
+func (c Card) progressTitle() string {
+	done := 0
+	for _, s := range c.Steps {
+		if s.Mark == operation.StepDone {
+			done++
+		}
+	}
+	return fmt.Sprintf("Steps: %d of %d done", done, len(c.Steps))
+}
+
+// proposal says what one person asked for while the operation is parked.
+func (c Card) proposal() (line, bool) {
+	p := c.Operation.Proposal
+	if c.Operation.State != operation.Parked || p.Event == "" {
+		return nil, false
+	}
+	return line{who(p.By), say(" asks to " + eventWords(p.Event) + ", "), when(p.At), say(". Another approver has to confirm it.")}, true
+}
+
+func eventWords(e operation.Event) string { return strings.ReplaceAll(string(e), "_", " ") }
+
+// buttons are there only while they can do something. Nobody can confirm a plan
+// of which the card does not show all.
+func (c Card) buttons(whole bool) []slack.BlockElement {
+	switch c.Operation.State {
+	case operation.Pending:
+		var out []slack.BlockElement
+		if whole {
+			out = append(out, c.button(ActionConfirm, "Confirm", slack.StylePrimary, "Turn the second key? What the card says is what will be done."))
+		}
+		return append(out, c.button(ActionDeny, "Deny", slack.StyleDanger, ""), c.button(ActionCancel, "Cancel", slack.StyleDefault, ""))
+	case operation.Parked:
+		return c.parkedButtons()
+	default:
+		return nil
+	}
+}
+
+func (c Card) parkedButtons() []slack.BlockElement {
+	op := c.Operation
+	var out []slack.BlockElement
+	if op.ParkedFrom != operation.Undoing { // taking back has begun: there is no way forward
+		out = append(out, c.proposable(ActionRetry, operation.Retry, "Retry", "The step that stopped is tried again."))
+	}
+	if !op.NoReturn {
+		out = append(out, c.proposable(ActionUndo, operation.Undo, "Undo", "What was done so far is undone, newest first."))
+	}
+	return append(out, c.button(ActionHandOver, "Hand over", slack.StyleDefault,
+		"You take it on by hand. I stop here and change nothing any more."))
+}
+
+// proposable is a button that asks at the first click, and confirms when somebody
+// else has asked already.
+func (c Card) proposable(action string, event operation.Event, label, what string) slack.BlockElement {
+	if c.Operation.Proposal.Event == event {
+		return c.button(action, "Confirm "+strings.ToLower(label), slack.StylePrimary, what+" This turns the second key.")
+	}
+	return c.button(action, label, slack.StyleDefault, what+" Another approver has to confirm it.")
+}
+
+func (c Card) button(action, label string, style slack.Style, confirm string) slack.BlockElement {
+	op := c.Operation
+	b := slack.NewButtonBlockElement(action, Ref{Operation: op.ID, Digest: op.Digest}.String(), plainText(label, maxButton))
+	b.Style = style
+	if confirm != "" {
+		b.Confirm = slack.NewConfirmationBlockObject(
+			plainText(label+": "+c.title(), 100), plainText(confirm, 300),
+			plainText(label, 30), plainText("Back", 30))
+	}
+	return b
+}
+
+// footer says who may confirm, and names the operation and its plan.
+func (c Card) footer() line {
+	op := c.Operation
+	l := line{say("Operation "), code(string(op.ID)), say(" · plan "), code(shortDigest(op.Digest))}
+	if op.State != operation.Pending {
+		return l
+	}
+	group := c.Approvers
+	if group == "" {
+		group = "the approvers' group"
+	}
+	return append(line{say("May confirm: anybody in "), bold(plain(group, 80)), say(" but "), who(op.Requester), say(" · ")}, l...)
+}
+
+// shortDigest is enough of a digest for people to compare.
+func shortDigest(d operation.Digest) string { return string(d[:min(len(d), 12)]) }
+
+func stateSign(s operation.State) string {
+	switch s {
+	case operation.Pending:
+		return "key"
+	case operation.Approved:
+		return "old_key"
+	case operation.Running:
+		return "gear"
+	case operation.Waiting:
+		return "hourglass_flowing_sand"
+	case operation.Undoing, operation.TakenBack:
+		return "leftwards_arrow_with_hook"
+	case operation.Parked:
+		return "octagonal_sign"
+	case operation.Succeeded:
+		return "white_check_mark"
+	case operation.Denied, operation.Cancelled, operation.Voided:
+		return "no_entry_sign"
+	case operation.Lapsed:
+		return "alarm_clock"
+	case operation.HandedOver, operation.Superseded:
+		return "raising_hand"
+	}
+	return "key"
+}
+
+func sentenceCase(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// markSign shows a step's mark where the plan block is not taken.
+func markSign(m operation.Mark) string {
+	switch m {
+	case operation.StepPending:
+		return "white_circle"
+	case operation.StepActive:
+		return "large_blue_circle"
+	case operation.StepDone:
+		return "white_check_mark"
+	case operation.StepFailed:
+		return "x"
+	case operation.StepUndone:
+		return "leftwards_arrow_with_hook"
+	}
+	return "white_circle"
+}
+
+// markWords reads a step's mark out.
+func markWords(m operation.Mark) string {
+	switch m {
+	case operation.StepPending:
+		return "to do"
+	case operation.StepActive:
+		return "in progress"
+	case operation.StepDone:
+		return "done"
+	case operation.StepFailed:
+		return "failed"
+	case operation.StepUndone:
+		return "taken back"
+	}
+	return "to do"
+}

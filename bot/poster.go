@@ -1,0 +1,539 @@
+package bot
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/slack-go/slack"
+	"golang.org/x/time/rate"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// Outbox is the queue of what people must be told.
+type Outbox interface {
+	// ClaimNotice gives owner, for lease, the oldest untold notice of a channel
+	// that nobody else is posting to; false when there is none.
+	ClaimNotice(ctx context.Context, owner string, lease time.Duration) (operation.Notice, bool, error)
+	// NoticeMine reports whether the claim still holds.
+	NoticeMine(ctx context.Context, n operation.Notice) (bool, error)
+	// NoticeSent notes that the notice was told by message id, which is the
+	// operation's card for a card notice; [operation.ErrStale] when the claim
+	// was lost.
+	NoticeSent(ctx context.Context, n operation.Notice, id operation.MessageID) error
+	// NoticeLater gives the claim back; nobody gets the notice before after.
+	NoticeLater(ctx context.Context, n operation.Notice, after time.Duration) error
+}
+
+// Operations reads operations, for their cards.
+type Operations interface {
+	Operation(ctx context.Context, id operation.ID) (operation.Operation, error)
+}
+
+// Progress says how far the steps of an operation are.
+type Progress func(op operation.Operation) []operation.StepState
+
+const (
+	// posters bounds the posts under way, each in a channel of its own.
+	posters = 4
+	// claimTime is how long a notice is the poster's. It covers the waits for
+	// Slack's limits and a few tries.
+	claimTime = 2 * time.Minute
+	// idle is the wait for new notices when nobody nudges.
+	idle = 500 * time.Millisecond
+	// spacing is what Slack wants between two messages in one channel.
+	spacing = 1050 * time.Millisecond
+	// updatesEach is Slack's limit of 50 edits a minute.
+	updatesEach = time.Minute / 50
+	// tries is how often a notice is tried in one claim, so that a hiccup of
+	// Slack's does not let later notices overtake.
+	tries = 4
+	// settle is the wait before looking whether a doubtful post arrived.
+	settle = time.Second
+	// longestThrottle is the longest wait that is still done inside one claim.
+	longestThrottle = 30 * time.Second
+	// recordTime bounds noting what was posted, also while shutting down.
+	recordTime = 5 * time.Second
+	// sameFor is how long an unchanged card is not edited again.
+	sameFor = 10 * time.Second
+)
+
+// poster tells people what the outbox holds: each notice once, one at a time in a
+// channel, whatever crashes.
+type poster struct {
+	b        *Bot
+	outbox   Outbox
+	ops      Operations
+	progress Progress
+	owner    string
+	updates  *rate.Limiter
+	classic  atomic.Bool // Slack refused the newer blocks here
+
+	mu     sync.Mutex
+	lanes  map[operation.ChannelID]time.Time // when a channel takes its next message
+	shown  map[operation.ID]sight
+	groups map[operation.GroupID]string
+}
+
+// sight is what a card looked like when it was last edited.
+type sight struct {
+	fingerprint string
+	at          time.Time
+}
+
+// Nudge says that the outbox may hold something new, so that nobody waits for the
+// next look.
+func (b *Bot) Nudge() {
+	select {
+	case b.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// RunPoster posts what the outbox holds until ctx ends. It returns a [*Fatal] when
+// Slack does not take the bot's token; what is not posted stays in the outbox.
+func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, progress Progress) error {
+	p := &poster{
+		b: b, outbox: outbox, ops: ops, progress: progress, owner: "poster-" + rand.Text(),
+		updates: rate.NewLimiter(rate.Every(updatesEach), 5),
+		lanes:   map[operation.ChannelID]time.Time{}, shown: map[operation.ID]sight{}, groups: map[operation.GroupID]string{},
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, posters)
+	for take(ctx, slots) {
+		n, ok := p.claim(ctx)
+		if !ok {
+			<-slots
+			p.rest(ctx)
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-slots; b.Nudge() }() // the channel is free: its next notice may be there
+			if err := p.post(ctx, n); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	f, _ := errors.AsType[*Fatal](context.Cause(ctx))
+	if f == nil {
+		return nil
+	}
+	return f
+}
+
+func take(ctx context.Context, slots chan<- struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (p *poster) claim(ctx context.Context) (operation.Notice, bool) {
+	n, ok, err := p.outbox.ClaimNotice(ctx, p.owner, claimTime)
+	if err != nil && ctx.Err() == nil {
+		p.b.log.ErrorContext(ctx, "the outbox cannot be read", "error", err)
+	}
+	return n, ok && err == nil
+}
+
+func (p *poster) rest(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-p.b.nudge:
+	case <-time.After(idle):
+	}
+}
+
+// post tells one notice and notes that, or gives it back. It returns an error
+// only when Slack refuses everything for good.
+func (p *poster) post(ctx context.Context, n operation.Notice) (final error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.later(ctx, n, panicError{value: v, stack: debug.Stack()})
+		}
+	}()
+	spot, id, err := p.deliver(ctx, n)
+	if err != nil {
+		return p.later(ctx, n, err)
+	}
+	p.b.m.posts.WithLabelValues(string(n.Kind)).Inc()
+	return p.note(ctx, n, spot, id)
+}
+
+// note writes down that the notice was told. Even when the bot is being stopped:
+// the message is out.
+func (p *poster) note(ctx context.Context, n operation.Notice, spot place, id operation.MessageID) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	err := p.outbox.NoticeSent(ctx, n, id)
+	if errors.Is(err, operation.ErrStale) {
+		p.undouble(ctx, n, spot, id)
+		return nil
+	}
+	if err != nil { // the claim runs out, and whoever is next finds the message
+		p.b.log.ErrorContext(ctx, "a posted message could not be noted", "notice", n.Key, "error", err)
+	}
+	return nil
+}
+
+// attempt is what is known before a try.
+type attempt struct {
+	doubt bool // the message may be there already
+	anew  bool // the card was deleted and needs a successor
+}
+
+// errGone says that the card to be edited is no longer there.
+var errGone = errors.New("the card is gone")
+
+// errDoubt marks a failure after which the message may be there or not.
+var errDoubt = errors.New("no telling whether the message arrived")
+
+// deliver posts or edits the notice's message and returns its id.
+func (p *poster) deliver(ctx context.Context, n operation.Notice) (place, operation.MessageID, error) {
+	a := attempt{doubt: n.Attempts > 1} // somebody before us may have posted it
+	var spot place
+	var err error
+	for range tries {
+		var id operation.MessageID
+		spot, id, err = p.try(ctx, n, a)
+		if err == nil {
+			return spot, id, nil
+		}
+		wait, again := p.again(ctx, n, err)
+		if !again {
+			break
+		}
+		a.anew = a.anew || errors.Is(err, errGone)
+		a.doubt = a.doubt || a.anew || errors.Is(err, errDoubt)
+		if !pause(ctx, wait) {
+			return spot, "", context.Cause(ctx)
+		}
+	}
+	return spot, "", err
+}
+
+// again says whether a failure is worth another try in the same claim, and when.
+func (p *poster) again(ctx context.Context, n operation.Notice, err error) (time.Duration, bool) {
+	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
+		return max(limited.RetryAfter, time.Second), limited.RetryAfter <= longestThrottle
+	}
+	switch errorCode(err) {
+	case "invalid_blocks", "invalid_blocks_format":
+		if p.classic.Swap(true) {
+			return 0, false
+		}
+		p.b.log.WarnContext(ctx, "this workspace does not take the plan block; from now on steps are shown as a list", "notice", n.Key)
+		return 0, true
+	}
+	return settle, errors.Is(err, errDoubt) || errors.Is(err, errGone)
+}
+
+// try makes one attempt: wait for the channel, look whether the notice is still
+// ours and not told already, and only then tell it as things stand now.
+func (p *poster) try(ctx context.Context, n operation.Notice, a attempt) (place, operation.MessageID, error) {
+	spot, err := p.place(ctx, n)
+	if err != nil {
+		return spot, "", err
+	}
+	if a.anew {
+		spot.edit = ""
+	}
+	// An edit can be repeated. A direct message is not read back: the scope for
+	// that opens everything that people write to the bot, which is worse than a
+	// sentence that one person reads twice.
+	doubt := a.doubt && spot.edit == "" && n.Kind != operation.NoticeDirect
+	if err := p.wait(ctx, spot); err != nil {
+		return spot, "", err
+	}
+	defer p.used(spot.channel)
+	if mine, err := p.outbox.NoticeMine(ctx, n); err != nil || !mine {
+		return spot, "", errors.Join(err, staleUnless(mine))
+	}
+	if doubt {
+		ids, err := p.find(ctx, n, spot)
+		if err != nil || len(ids) > 0 {
+			return spot, firstOf(ids), err
+		}
+	}
+	id, err := p.send(ctx, n, spot)
+	if err == nil && doubt {
+		return spot, p.keepFirst(ctx, n, spot, id), nil
+	}
+	return spot, id, err
+}
+
+func staleUnless(mine bool) error {
+	if mine {
+		return nil
+	}
+	return operation.ErrStale
+}
+
+// place is where a notice goes.
+type place struct {
+	channel operation.ChannelID
+	thread  operation.MessageID // under which message; empty: under none
+	edit    operation.MessageID // which message is edited; empty: a new one
+	op      operation.Operation // of cards and entries
+}
+
+// place finds out where the notice goes, by the operation as it is now.
+func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
+	spot := place{channel: n.Channel}
+	var err error
+	switch n.Kind {
+	case operation.NoticeCard, operation.NoticeEntry:
+		if spot.op, err = p.ops.Operation(ctx, n.Operation); err != nil {
+			return spot, fmt.Errorf("read operation %s for its card: %w", n.Operation, err)
+		}
+		if spot.channel == "" {
+			spot.channel = spot.op.Channel
+		}
+		if n.Kind == operation.NoticeCard {
+			spot.edit = spot.op.Card
+		} else {
+			spot.thread = spot.op.Card
+		}
+	case operation.NoticeDirect:
+		if spot.channel == "" {
+			spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
+		}
+	case operation.NoticeCheckpoint:
+	}
+	if err == nil && n.Kind == operation.NoticeEntry && spot.thread == "" {
+		return spot, errNoCard
+	}
+	return spot, err
+}
+
+// errNoCard delays an entry whose card is not posted yet.
+var errNoCard = errors.New("the operation's card is not posted yet")
+
+// message is what the notice says, rendered from the newest state: of several
+// edits that wait, the first shows it all and the others find nothing to do.
+func (p *poster) message(ctx context.Context, n operation.Notice, op operation.Operation) Message {
+	switch n.Kind {
+	case operation.NoticeEntry:
+		return Line(n.Entry)
+	case operation.NoticeCheckpoint:
+		return Checkpoint(n.Text)
+	case operation.NoticeDirect:
+		return Direct(n.Text)
+	case operation.NoticeCard:
+	}
+	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Classic: p.classic.Load()}
+	c.Steps = p.progress(op)
+	return c.Message()
+}
+
+// group is what the approvers' group is called. The card alone uses it; who is
+// in it is looked up at the click.
+func (p *poster) group(ctx context.Context, id operation.GroupID) string {
+	p.mu.Lock()
+	name, ok := p.groups[id]
+	p.mu.Unlock()
+	if ok || id == "" {
+		return name
+	}
+	if name = p.b.groupName(ctx, id); name != "" {
+		p.mu.Lock()
+		p.groups[id] = name
+		p.mu.Unlock()
+	}
+	return name
+}
+
+// send edits the card or posts a new message.
+func (p *poster) send(ctx context.Context, n operation.Notice, spot place) (operation.MessageID, error) {
+	m := p.message(ctx, n, spot.op)
+	if spot.edit != "" {
+		return p.edit(ctx, n, spot, m)
+	}
+	options := append(m.options(), slack.MsgOptionMetadata(metadata(n, spot.op)))
+	if spot.thread != "" {
+		options = append(options, slack.MsgOptionTS(string(spot.thread)))
+	}
+	_, ts, err := p.b.poster.PostMessageContext(ctx, string(spot.channel), options...)
+	if err != nil {
+		return "", doubtful(fmt.Errorf("post %s: %w", n.Key, err))
+	}
+	if ts == "" {
+		return "", fmt.Errorf("post %s: Slack named no message: %w", n.Key, errDoubt)
+	}
+	p.saw(n, m)
+	return operation.MessageID(ts), nil
+}
+
+func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Message) (operation.MessageID, error) {
+	if p.unchanged(n, m) {
+		return spot.edit, nil
+	}
+	if err := p.updates.Wait(ctx); err != nil {
+		return "", err
+	}
+	options := append(m.options(), slack.MsgOptionMetadata(metadata(n, spot.op)))
+	_, _, _, err := p.b.poster.UpdateMessageContext(ctx, string(spot.channel), string(spot.edit), options...)
+	if code := errorCode(err); code == "message_not_found" || code == "cant_update_message" {
+		p.b.log.WarnContext(ctx, "the card is gone and is posted anew", "operation", n.Operation, "error", err)
+		return "", errGone
+	}
+	if err != nil {
+		return "", doubtful(fmt.Errorf("edit %s: %w", n.Key, err))
+	}
+	p.saw(n, m)
+	return spot.edit, nil
+}
+
+// unchanged reports whether the card looks like that already.
+func (p *poster) unchanged(n operation.Notice, m Message) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.shown[n.Operation]
+	return ok && s.fingerprint == m.fingerprint() && time.Since(s.at) < sameFor
+}
+
+func (p *poster) saw(n operation.Notice, m Message) {
+	if n.Kind != operation.NoticeCard {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, s := range p.shown {
+		if time.Since(s.at) > sameFor {
+			delete(p.shown, id)
+		}
+	}
+	p.shown[n.Operation] = sight{fingerprint: m.fingerprint(), at: time.Now()}
+}
+
+// doubtful marks failures that leave open whether Slack did it: whatever is not
+// Slack's own definite no.
+func doubtful(err error) error {
+	if _, ok := errors.AsType[*slack.RateLimitedError](err); ok {
+		return err
+	}
+	switch errorCode(err) {
+	case "", "internal_error", "fatal_error", "service_unavailable", "request_timeout":
+		return errors.Join(err, errDoubt)
+	}
+	return err
+}
+
+// wait waits until the channel takes its next message.
+func (p *poster) wait(ctx context.Context, spot place) error {
+	p.mu.Lock()
+	free := p.lanes[spot.channel]
+	p.mu.Unlock()
+	if !pause(ctx, time.Until(free)) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// used notes that the channel was written to. Counted from the call's end, two
+// messages are never closer at Slack's side than they are here.
+func (p *poster) used(channel operation.ChannelID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for c, free := range p.lanes {
+		if free.Before(now) {
+			delete(p.lanes, c)
+		}
+	}
+	p.lanes[channel] = now.Add(spacing)
+}
+
+// pause reports whether the wait was not cut short.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// later gives a notice back after a failure. It returns an error only when Slack
+// refuses everything for good.
+func (p *poster) later(ctx context.Context, n operation.Notice, cause error) error {
+	if errors.Is(cause, operation.ErrStale) {
+		return nil // somebody else has it
+	}
+	stopping := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	wait := delay(n, cause)
+	if stopping {
+		wait = 0
+	} else {
+		p.complain(ctx, n, cause, wait)
+	}
+	if err := p.outbox.NoticeLater(ctx, n, wait); err != nil && !errors.Is(err, operation.ErrStale) {
+		p.b.log.ErrorContext(ctx, "a notice could not be given back", "notice", n.Key, "error", err)
+	}
+	if f, ok := fatal(cause, botToken); ok && f.Code != "missing_scope" && f.Code != "no_permission" {
+		return f
+	}
+	return nil
+}
+
+// delay is how long a notice rests: what people have to mend is tried slowly.
+func delay(n operation.Notice, cause error) time.Duration {
+	if limited, ok := errors.AsType[*slack.RateLimitedError](cause); ok {
+		return limited.RetryAfter
+	}
+	slow := time.Duration(min(n.Attempts, 15)) * time.Minute
+	switch {
+	case errors.Is(cause, errNoCard):
+		return time.Second
+	case errors.Is(cause, errDoubt), errorCode(cause) == "":
+		return min(time.Duration(n.Attempts)*2*time.Second, time.Minute)
+	}
+	return max(slow, time.Minute)
+}
+
+func (p *poster) complain(ctx context.Context, n operation.Notice, cause error, wait time.Duration) {
+	if errors.Is(cause, errNoCard) {
+		return
+	}
+	code := first(errorCode(cause), "unclear")
+	if _, ok := errors.AsType[*slack.RateLimitedError](cause); ok {
+		code = "ratelimited"
+	}
+	p.b.m.postFailures.WithLabelValues(code).Inc()
+	p.b.log.ErrorContext(ctx, "a message could not be posted", "notice", n.Key, "channel", n.Channel, "todo", postTodo(cause), "again_in", wait, "error", cause)
+}
+
+// postTodo is what the operator can do about a definite refusal.
+func postTodo(err error) string {
+	switch errorCode(err) {
+	case "channel_not_found", "not_in_channel":
+		return "invite the bot to the channel (/invite @twokey), or correct the channel in the configuration"
+	case "is_archived":
+		return "unarchive the channel, or name another in the configuration"
+	case "missing_scope":
+		return missingScope(err, botToken)
+	case "restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel":
+		return "an administrator lets only some people post in that channel; allow the bot, or name another channel"
+	case "cannot_dm_bot", "user_not_found", "user_disabled":
+		return "nothing: the person cannot be reached"
+	}
+	return "nothing; it is tried again"
+}
