@@ -220,7 +220,7 @@ func fits(op Operation, click Click, now time.Time) error {
 	case click.Digest != op.Digest:
 		return Refuse(CodeOtherPlan, "This button is for another plan than the one that would run, so it was not counted. Use the card's own buttons.")
 	}
-	if _, ok := Next(op.State, click.Event); !ok {
+	if _, ok := Next(op.State, click.Event); !ok || !click.Event.ByPeople() {
 		if op.DecidedBy.User != "" {
 			return Refuse(CodeDecided, "This operation is %s already, by <@%s>. Your click changed nothing.", op.State.Words(), op.DecidedBy.User)
 		}
@@ -311,9 +311,10 @@ func judge(op Operation, click Click, who standing) error {
 			return secondKey(who, op.Proposal.By, "asked for this first")
 		}
 		return approverOnly(who)
-	default: // HandOver changes nothing: one approver who takes it on is enough
+	case HandOver: // changes nothing: one approver who takes it on is enough
 		return approverOnly(who)
 	}
+	return Refuse(CodeNotInState, "That is nothing that a click decides. Nothing was changed.")
 }
 
 func approverOnly(who standing) error {

@@ -36,7 +36,7 @@ const (
 	callTime = 10 * time.Second
 	// shift is how long one worker stays with an operation before it hands it
 	// back to the queue, below the queue's own limit.
-	shift = 40 * time.Second
+	shift = 20 * time.Second
 	// pause is the wait after a failure that another try may mend.
 	pause = time.Second
 	// planTime is how long the second look at the plan may take to succeed.

@@ -64,6 +64,16 @@ func Next(from State, event Event) (State, bool) {
 	return to, ok
 }
 
+// ByPeople reports whether a person's click may cause the event. The others are
+// the workers' own.
+func (e Event) ByPeople() bool {
+	switch e {
+	case Confirm, Deny, Cancel, Retry, Undo, HandOver:
+		return true
+	}
+	return false
+}
+
 // Open reports whether an operation in this state still holds its secret.
 func (s State) Open() bool {
 	_, ok := table()[s]

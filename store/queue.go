@@ -87,8 +87,10 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 		},
 		FetchCooldown:        20 * time.Millisecond,
 		FetchPollInterval:    500 * time.Millisecond,
-		JobTimeout:           60 * time.Second,
-		RescueStuckJobsAfter: 5 * time.Minute,
+		// A worker that was killed is noticed after this. One that only slept may
+		// wake beside its successor: envelopes and epochs make that harmless.
+		JobTimeout:           35 * time.Second,
+		RescueStuckJobsAfter: 45 * time.Second,
 		SoftStopTimeout:      5 * time.Second,
 		// An envelope may come again up to an hour later, and is known that long.
 		CompletedJobRetentionPeriod: 24 * time.Hour,
