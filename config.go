@@ -92,17 +92,17 @@ func LoadConfig(path string, getenv func(string) string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	cfg, mistakes := parseConfig(src, getenv)
+	cfg, mistakes := parseConfig(src, getenv, readUpTo)
 	if len(mistakes) > 0 {
 		return nil, &Mistakes{path, mistakes}
 	}
 	return cfg, nil
 }
 
-// parseConfig is [LoadConfig] without the file.
-func parseConfig(src []byte, getenv func(string) string) (*Config, []strict.Mistake) {
+// parseConfig is [LoadConfig] without touching the machine.
+func parseConfig(src []byte, getenv func(string) string, readFile fileReader) (*Config, []strict.Mistake) {
 	var f configFile
-	r := &configReader{getenv: getenv, absent: map[absence][]operation.SecretName{}}
+	r := &configReader{getenv: getenv, readFile: readFile, absent: map[absence][]operation.SecretName{}}
 	mistakes, readable := strict.Decode(src, &f)
 	if !readable {
 		return nil, mistakes
@@ -113,7 +113,10 @@ func parseConfig(src []byte, getenv func(string) string) (*Config, []strict.Mist
 	return cfg, strict.Sort(r.mistakes)
 }
 
-// readUpTo reads a whole file of at most limit bytes.
+// fileReader reads a whole file of at most limit bytes.
+type fileReader func(path string, limit int64) ([]byte, error)
+
+// readUpTo is the fileReader of this machine.
 func readUpTo(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -74,6 +74,7 @@ const awsWebIdentity = "aws web identity"
 // No mistake quotes a value: secrets end up in wrong places.
 type configReader struct {
 	getenv   func(string) string
+	readFile fileReader
 	mistakes []strict.Mistake
 	absent   map[absence][]operation.SecretName
 }
@@ -252,7 +253,7 @@ func (r *configReader) fromEnvironment(t strict.Text, key string) operation.Secr
 const maxToken = 64 << 10
 
 func (r *configReader) fromFile(t strict.Text, key string) operation.Secret {
-	b, err := readUpTo(t.Value, maxToken)
+	b, err := r.readFile(t.Value, maxToken)
 	if err != nil {
 		r.mistake(t.At, "%s: the file cannot be read: %s", key, withoutPath(err))
 		return operation.Secret{}
@@ -277,7 +278,7 @@ func (r *configReader) caFile(t strict.Text) string {
 	if !t.IsSet() {
 		return ""
 	}
-	b, err := readUpTo(t.Value, maxConfig)
+	b, err := r.readFile(t.Value, maxConfig)
 	if err != nil {
 		r.mistake(t.At, "entra.ca_file cannot be read: %s", withoutPath(err))
 	} else if !x509.NewCertPool().AppendCertsFromPEM(b) {
