@@ -30,8 +30,11 @@ func WriteReport(w io.Writer, r Report) error {
 	for _, f := range r.Findings {
 		b.WriteString(f.Sentence() + "\n")
 	}
-	if r.Newest > 0 {
-		fmt.Fprintf(&b, "Checkpoint %d, signed by %s, still fits.\n", r.Newest, r.Signer)
+	if r.Vouched > 0 {
+		fmt.Fprintf(&b, "The entries up to %d are as they were signed.\n", r.Vouched)
+	}
+	if first := r.Findings[0].First; first > r.Vouched+1 {
+		fmt.Fprintf(&b, "From entry %d to %d only the stored hashes say that nothing was changed; no checkpoint that is given does.\n", r.Vouched+1, first-1)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

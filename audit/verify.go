@@ -51,6 +51,9 @@ type Report struct {
 	Kept     int    `json:"kept"`               // kept checkpoints that fit
 	Posted   int    `json:"posted"`             // given checkpoints that fit
 	Unsigned int64  `json:"unsigned,omitempty"` // entries after the newest checkpoint
+	// Vouched is up to which entry all are as they were signed, whatever is wrong
+	// after it. Beyond it only the stored hashes speak, which a forger can change.
+	Vouched int64 `json:"vouched"`
 	// Findings has the first broken entry first.
 	Findings []Finding `json:"findings,omitempty"`
 }
@@ -68,6 +71,7 @@ type verification struct {
 	fits     []checkpoint
 	misfits  []checkpoint // covers entries that are there, and does not fit them
 	beyond   checkpoint   // the largest that covers entries which are not there
+	vouched  int64        // see Report
 	findings []Finding
 }
 
@@ -98,16 +102,17 @@ func Verify(ctx context.Context, src Source, posted []string, known note.Verifie
 			report.Posted++
 		}
 	}
+	newest := v.newest()
+	v.vouched = newest.tree.N
 	if err := v.compareWithHashes(ctx); err != nil {
 		return Report{}, fmt.Errorf("verify the record: %w", err)
 	}
-	newest := v.newest()
 	report.Newest, report.Signer, report.Unsigned = newest.tree.N, newest.signer, v.count-newest.tree.N
 	v.checkEnd()
 	if err := v.nameOperations(ctx); err != nil {
 		return Report{}, fmt.Errorf("verify the record: %w", err)
 	}
-	report.Findings = v.sorted()
+	report.Vouched, report.Findings = v.vouched, v.sorted()
 	return report, nil
 }
 
@@ -306,14 +311,16 @@ func (v *verification) blame(stored []tlog.Hash) {
 	signed := slices.MinFunc(v.misfits, bySize)
 	for _, witness := range [][]tlog.Hash{withInner(stored), stored} {
 		first, last, ok := locate(signed.tree, witness, v.computed)
-		if ok && first == last {
+		if !ok {
+			continue
+		}
+		v.vouched = first - 1
+		if first == last {
 			v.found(Changed, first, last, signed.tree.N, "Entry %d was changed after it was recorded: its hash is not the one in checkpoint %d.", first, signed.tree.N)
 			return
 		}
-		if ok {
-			v.found(Changed, first, last, signed.tree.N, "One of the entries %d to %d was changed after it was recorded: their common hash is not the one in checkpoint %d.", first, last, signed.tree.N)
-			return
-		}
+		v.found(Changed, first, last, signed.tree.N, "One of the entries %d to %d was changed after it was recorded: their common hash is not the one in checkpoint %d.", first, last, signed.tree.N)
+		return
 	}
 	var below int64
 	for _, c := range v.fits {
@@ -321,6 +328,7 @@ func (v *verification) blame(stored []tlog.Hash) {
 			below = max(below, c.tree.N)
 		}
 	}
+	v.vouched = below
 	first, last := below+1, signed.tree.N
 	if newest := v.newest().tree.N; newest >= signed.tree.N {
 		v.found(Forked, first, last, signed.tree.N, "Two histories were signed: checkpoint %d fits the record and checkpoint %d does not. The record was rolled back and written anew; the first entry that differs is one of %d to %d.", newest, signed.tree.N, first, last)
