@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/bot"
+	"github.com/twokey/twokey/handlers"
+	"github.com/twokey/twokey/integrations/aws"
+	"github.com/twokey/twokey/integrations/entra"
+	"github.com/twokey/twokey/integrations/mcp"
+	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/runbook"
+	"github.com/twokey/twokey/store"
+)
+
+// serve is the bill of materials: it builds every part from the configuration,
+// ties them together, and runs them until ctx ends or one of them gives up.
+func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Logger) error {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	key, err := audit.ReadKey(cfg.Record.KeyFile)
+	if err != nil {
+		return err
+	}
+	record := audit.NewLog(key, audit.Cadence{}, now)
+	db, err := store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+
+	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, EndpointURL: cfg.AWS.EndpointURL})
+	if err != nil {
+		return err
+	}
+	directory, err := entra.New(entra.Config{
+		Tenant: cfg.Entra.Tenant, ClientID: cfg.Entra.ClientID, ClientSecret: cfg.Entra.Secret, Assertion: assertion(cloud),
+		LoginURL: cfg.Entra.LoginURL, GraphURL: cfg.Entra.GraphURL, CAFile: cfg.Entra.CAFile,
+	})
+	if err != nil {
+		return err
+	}
+	chat, err := bot.New(bot.Config{
+		AppToken: cfg.Slack.AppToken, BotToken: cfg.Slack.BotToken, APIURL: cfg.Slack.APIURL,
+		Logger: log, Inbox: inbox{db}, Now: now, Registerer: metrics,
+	})
+	if err != nil {
+		return err
+	}
+
+	rotate := &runbook.Rotate{
+		Targets: map[operation.SecretName]runbook.Target{}, Apps: directory, Tokens: directory,
+		Params: cloud, Labels: cloud, ECS: cloud, MCP: mcp.New(mcp.Options{}, now), Proof: runbook.DefaultProof(),
+	}
+	for _, t := range cfg.Targets {
+		rotate.Targets[t.Name] = t
+	}
+	rules := &operation.Rules{
+		Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now,
+		Planners: map[operation.Kind]operation.Planner{runbook.KindRotate: rotate},
+	}
+	runner := &operation.Runner{
+		Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(),
+		Runbooks: map[operation.Kind]operation.Runbook{runbook.KindRotate: rotate},
+	}
+	answers := handlers.New(chat, rules, cfg.Targets, log)
+	progress := func(op operation.Operation) []operation.StepState {
+		return operation.Progress(rotate.Steps(op), op)
+	}
+
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for health and metrics (listen: in the configuration): %w", err)
+	}
+	log.InfoContext(ctx, "starting", "secrets", len(cfg.Targets), "listen", listener.Addr().String(), "verifier", key.VerifierLine())
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return listen(ctx, listener, operatorPages(db, chat, metrics)) })
+	g.Go(func() error {
+		return db.Run(ctx, store.Handlers{
+			Envelope: func(ctx context.Context, body json.RawMessage) error {
+				var in bot.Intent
+				if err := json.Unmarshal(body, &in); err != nil {
+					return fmt.Errorf("decode an intent: %w", err)
+				}
+				return answers.Handle(ctx, in)
+			},
+			Wake:  runner.Run,
+			Lapse: rules.Lapse,
+		}, log)
+	})
+	g.Go(func() error { return chat.RunPoster(ctx, db, db, progress) })
+	g.Go(func() error { return nudge(ctx, db, chat) })
+	g.Go(func() error { return chat.Run(ctx) })
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// owner names this replica in leases, so that a log tells who had an operation.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s:%d:%d", host, os.Getpid(), time.Now().UnixNano())
+}
+
+// assertionAudience is what Entra's federated credentials expect.
+const assertionAudience = "api://AzureADTokenExchange"
+
+// assertion lets the bot sign in to Entra by what AWS says of it: no secret.
+func assertion(cloud *aws.Client) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return cloud.WebIdentityToken(ctx, assertionAudience) }
+}
+
+// inbox keeps the chat's intents as the store's envelopes.
+type inbox struct{ store *store.Store }
+
+// Receive implements bot.Inbox.
+func (i inbox) Receive(ctx context.Context, intents []bot.Intent) error {
+	envelopes := make([]store.Envelope, len(intents))
+	for n, in := range intents {
+		body, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode an intent: %w", err)
+		}
+		envelopes[n] = store.Envelope{ID: in.Envelope, Body: body}
+	}
+	return i.store.Receive(ctx, envelopes)
+}
+
+// nudge tells the poster at once what this process wrote down to be told.
+func nudge(ctx context.Context, db *store.Store, chat *bot.Bot) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-db.NoticesChanged():
+			chat.Nudge()
+		}
+	}
+}
+
+// operatorPages are what those who run the bot ask: is it alive, is it ready,
+// what does it count.
+func operatorPages(db *store.Store, chat *bot.Bot, metrics *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		switch err := db.Ping(r.Context()); {
+		case err != nil:
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		case !chat.Ready():
+			http.Error(w, "not connected to Slack", http.StatusServiceUnavailable)
+		default:
+			_, _ = fmt.Fprintln(w, "ready")
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// listen serves until ctx ends.
+func listen(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve health and metrics: %w", err)
+	}
+	return nil
+}
