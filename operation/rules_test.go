@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -136,7 +135,7 @@ func newDesk(t *testing.T) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.store, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "twokey.db"), store.Options{
+	d.store, err = store.Open(t.Context(), "sqlite::memory:", store.Options{
 		Recorder: audit.NewLog(key, audit.Cadence{}, now), Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
