@@ -43,13 +43,20 @@ type paragraph struct {
 // paragraphs adds one block of several lines.
 func (b *builder) paragraphs(ps ...paragraph) {
 	var elements []slack.RichTextElement
+	var open *slack.RichTextSection // the section that the next line goes on in
 	for _, p := range ps {
-		if p.quote != "" {
+		switch {
+		case p.quote != "":
+			open = nil
 			elements = append(elements, &slack.RichTextQuote{Type: slack.RTEQuote, Elements: p.line.rich()})
 			b.text = append(b.text, p.quote+": "+p.line.read())
 			continue
+		case open != nil: // clients differ in whether sections begin a line
+			open.Elements = append(append(open.Elements, line{say("\n")}.rich()...), p.line.rich()...)
+		default:
+			open = slack.NewRichTextSection(p.line.rich()...)
+			elements = append(elements, open)
 		}
-		elements = append(elements, slack.NewRichTextSection(p.line.rich()...))
 		b.text = append(b.text, p.line.read())
 	}
 	b.add(slack.NewRichTextBlock("", elements...))

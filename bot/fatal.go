@@ -44,7 +44,7 @@ func fatal(err error, token string) (*Fatal, bool) {
 	case "missing_scope", "no_permission":
 		todo = missingScope(err, token)
 	case "link_disabled", "socket_mode_not_enabled":
-		todo = "Socket Mode is switched off; switch it on under Settings > Socket Mode, or set socket_mode_enabled: true in the app's manifest"
+		todo = socketModeTodo
 	case "access_denied", "team_access_not_granted", "app_not_installed", "org_login_required", "enterprise_is_restricted", "team_added_to_org":
 		todo = "the app may not act in this workspace; install it again from the app's page"
 	default:
@@ -52,6 +52,8 @@ func fatal(err error, token string) (*Fatal, bool) {
 	}
 	return &Fatal{Code: code, Todo: todo, err: err}, true
 }
+
+const socketModeTodo = "Socket Mode seems to be switched off; switch it on under Settings > Socket Mode, or set socket_mode_enabled: true in the app's manifest"
 
 func missingScope(err error, token string) string {
 	needed := "connections:write"

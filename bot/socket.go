@@ -44,6 +44,9 @@ const (
 	writeBuffer = 32 * 1024
 	// readLimit bounds one envelope; Slack's are far smaller.
 	readLimit = 4 << 20
+	// patience is how many internal errors of Slack's in a row may be a hiccup:
+	// some six seconds.
+	patience = 5
 	// restartPause keeps a connection that ends at once from spinning.
 	restartPause = time.Second
 )
@@ -270,6 +273,10 @@ func (s *socket) failed(ctx context.Context, e socketmode.Event) error {
 	}
 	if f, ok := fatal(failure.ErrorObj, appToken); ok {
 		return f
+	}
+	if errorCode(failure.ErrorObj) == "internal_error" && failure.Attempt >= patience {
+		// Slack says no more than that when Socket Mode is switched off.
+		return &Fatal{Code: "internal_error", Todo: socketModeTodo, err: failure.ErrorObj}
 	}
 	s.log.WarnContext(ctx, "no connection to Slack; trying again", "attempt", failure.Attempt, "after", failure.Backoff, "error", failure.ErrorObj)
 	return nil

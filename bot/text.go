@@ -19,13 +19,15 @@ const (
 	maxSection = 3000
 	maxHeader  = 150
 	maxButton  = 75
-	maxPhrase  = 400 // one part of one line of a card: ours, so that the whole stays readable
+	maxInput   = 40_000 // bytes of one text that are looked at: Slack takes less
+	maxPhrase  = 400    // one part of one line of a card: ours, so that the whole stays readable
 )
 
 // clean takes out of text what can hide or reorder other text: control
 // characters, bidirectional overrides, zero-width and tag characters. People's
 // words stand in the card that a second person decides by.
 func clean(text string) string {
+	text = text[:min(len(text), maxInput)]
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n':
@@ -54,7 +56,7 @@ func filler(r rune) bool {
 // what is left of <@U…> and <#C…> after escaping may be put back.
 var (
 	broadcast = regexp.MustCompile(`(?i)@(channel|here|everyone)\b`)
-	mention   = regexp.MustCompile(`&lt;([@#][UWCG][A-Z0-9]{1,30})&gt;`)
+	mention   = regexp.MustCompile(`&lt;(@[UW][A-Z0-9]{1,30}|#[CG][A-Z0-9]{1,30})&gt;`)
 	slackUser = regexp.MustCompile(`^[UW][A-Z0-9]{1,30}$`)
 )
 
@@ -89,7 +91,7 @@ func plain(text string, limit int) string {
 // escape makes somebody's text harmless in a text that Slack parses: no mention
 // and no link is left in it.
 func escape(text string, limit int) string {
-	text = plain(broadcast.ReplaceAllString(text, "＠$1"), limit)
+	text = plain(broadcast.ReplaceAllString(clean(text), "＠$1"), limit)
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
 }
 
@@ -125,10 +127,10 @@ func who(p operation.Person) span {
 	if slackUser.MatchString(string(p.User)) {
 		return span{user: p.User}
 	}
-	if p.Name == "" {
-		return say("somebody")
+	if name := words(p.Name); name.text != "" {
+		return name
 	}
-	return say(p.Name)
+	return say("somebody")
 }
 
 // dateFormat shows an instant in the reader's own time zone.
@@ -211,7 +213,7 @@ func escapeSpaced(text string) string {
 	text = strings.ReplaceAll(text, "\n", " ")
 	body := escape(text, maxSection)
 	if body == "" {
-		return text[:min(len(text), 1)]
+		return text[:len(text)-len(strings.TrimLeft(text, " "))]
 	}
 	lead := text[:len(text)-len(strings.TrimLeft(text, " "))]
 	tail := text[len(strings.TrimRight(text, " ")):]
