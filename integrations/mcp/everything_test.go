@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twokey/twokey/internal/need"
 	"github.com/twokey/twokey/runbook"
 )
 
@@ -25,14 +26,8 @@ func rootsOf(server *httptest.Server) *x509.CertPool {
 // endpoint, or skips.
 func startEverything(t *testing.T) string {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("Node is not installed; it runs @modelcontextprotocol/server-everything")
-	}
 	const program = "node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("@modelcontextprotocol/server-everything is not installed; run: npm ci --prefix integrations/mcp/node")
-	}
+	node := need.Node(t, "node")
 	// The server cannot tell which port it chose, so one that was free is chosen for it.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

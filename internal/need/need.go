@@ -1,5 +1,5 @@
 // Package need brings what some tests need beside Go: Node with the modules of a
-// folder, PostgreSQL, moto. Where it is missing, the test is skipped with a
+// folder, PostgreSQL, moto, other programs. Where it is missing, the test is skipped with a
 // sentence that says what to install; where TWOKEY_CI is set, it fails instead,
 // so that nothing is skipped unseen.
 package need
@@ -28,14 +28,21 @@ func missing(t testing.TB, what, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
+// Program returns the path of a program; install is the command that installs it.
+func Program(t testing.TB, name, install string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, name, "the program %s is not installed; run: %s", name, install)
+	}
+	return path
+}
+
 // Node returns the path of Node's program. Dir is a folder with a
 // package-lock.json, relative to the test's; its modules are installed.
 func Node(t testing.TB, dir string) string {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		missing(t, "node", "Node is not installed (Debian: apt-get install nodejs npm)")
-	}
+	node := Program(t, "node", "apt-get install nodejs npm (Debian)")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
 		folder, err := filepath.Abs(dir)
 		if err != nil {
@@ -56,11 +63,7 @@ const motoStart = time.Minute
 // port and returns its address. It is stopped at the end of the test.
 func Moto(t testing.TB) string {
 	t.Helper()
-	program, err := exec.LookPath("moto_server")
-	if err != nil {
-		missing(t, "moto", "moto_server is not installed; run: pip install 'moto[server]'")
-	}
-	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
+	cmd := exec.Command(Program(t, "moto_server", "pip install 'moto[server]'"), "-H", "127.0.0.1", "-p", "0")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
