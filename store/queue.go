@@ -85,8 +85,8 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 			envelopeQueue:  {MaxWorkers: 32},
 			operationQueue: {MaxWorkers: 100}, // they mostly wait for vendors
 		},
-		FetchCooldown:        20 * time.Millisecond,
-		FetchPollInterval:    500 * time.Millisecond,
+		FetchCooldown:     20 * time.Millisecond,
+		FetchPollInterval: 500 * time.Millisecond,
 		// A worker that was killed is noticed after this. One that only slept may
 		// wake beside its successor: envelopes and epochs make that harmless.
 		JobTimeout:           35 * time.Second,
