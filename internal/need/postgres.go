@@ -90,9 +90,9 @@ func startCluster() {
 		cluster.address = address
 		return
 	}
-	path := os.Getenv("PATH") + string(os.PathListSeparator) + newestPrograms()
+	path := os.Getenv("PATH") + ":" + newestPrograms() + ":/usr/sbin:/sbin" // root's programs are not on everybody's PATH
 	for _, program := range []string{"initdb", "pg_ctl"} {
-		if !onPath(program, path) {
+		if find(program, path) == "" {
 			cluster.notThere = program
 			return
 		}
@@ -110,11 +110,15 @@ func newestPrograms() string {
 	return slices.MaxFunc(found, func(a, b string) int { return len(a) - len(b) + strings.Compare(a, b) })
 }
 
-func onPath(program, path string) bool {
-	return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool {
-		info, err := os.Stat(filepath.Join(dir, program))
-		return err == nil && !info.IsDir()
-	})
+// find returns where a program is, or nothing.
+func find(program, path string) string {
+	for _, dir := range filepath.SplitList(path) {
+		file := filepath.Join(dir, program)
+		if info, err := os.Stat(file); err == nil && !info.IsDir() {
+			return file
+		}
+	}
+	return ""
 }
 
 // runScript starts the script and returns the cluster's address, and the file
@@ -122,7 +126,7 @@ func onPath(program, path string) bool {
 func runScript(path string) (string, *os.File, error) {
 	cmd := exec.Command("sh", "-c", script)
 	if os.Geteuid() == 0 {
-		cmd = exec.Command("runuser", "-u", "postgres", "--", "sh", "-c", script) // initdb refuses root
+		cmd = exec.Command(find("runuser", path), "-u", "postgres", "--", "sh", "-c", script) // initdb refuses root
 	}
 	cmd.Env = append(os.Environ(), "PATH="+path)
 	input, lifeline, err := os.Pipe()
