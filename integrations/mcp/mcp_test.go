@@ -16,6 +16,7 @@ import (
 
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
+	"github.com/twokey/twokey/sandbox/aws"
 	"github.com/twokey/twokey/sandbox/conditions"
 	sandbox "github.com/twokey/twokey/sandbox/mcp"
 )
@@ -48,7 +49,7 @@ func newStage(t *testing.T, secret string) stage {
 		login.Client().CloseIdleConnections()
 		login.Close()
 	})
-	if err := s.Start("task-1", "aiconnectors-prod", "sharepoint", map[string]string{sandbox.ClientIDVariable: "app", sandbox.ClientSecretVariable: secret}); err != nil {
+	if err := s.Start(t.Context(), aws.TaskSpec{ID: "task-1", Cluster: "aiconnectors-prod", Service: "sharepoint", Environment: map[string]string{sandbox.ClientIDVariable: "app", sandbox.ClientSecretVariable: secret}}); err != nil {
 		t.Fatal(err)
 	}
 	return stage{Server: s, cond: cond, endpoint: runbook.Endpoint{

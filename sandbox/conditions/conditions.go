@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -126,6 +127,31 @@ func (c *Conditions) Clear() {
 	defer c.mu.Unlock()
 	c.faults = nil
 	clear(c.latency)
+}
+
+// ClearFaults removes all fault rules and keeps the latencies.
+func (c *Conditions) ClearFaults() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults = nil
+}
+
+// Faults returns the fault rules that are left, with what is left of their counts.
+func (c *Conditions) Faults() []Fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]Fault, 0, len(c.faults))
+	for _, f := range c.faults {
+		out = append(out, *f)
+	}
+	return out
+}
+
+// Latencies returns the latency set for each operation.
+func (c *Conditions) Latencies() map[string]time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.latency)
 }
 
 // Calls returns the calls so far, oldest first.

@@ -15,15 +15,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twokey/twokey/sandbox/aws"
 	"github.com/twokey/twokey/sandbox/conditions"
 )
 
-// The environment variables that a server reads when it starts; the names are
-// those that Azure's own libraries read.
+var _ aws.Launcher = (*Server)(nil)
+
+// The environment variables that a server reads when it starts.
 const (
-	ClientIDVariable     = "AZURE_CLIENT_ID"
-	ClientSecretVariable = "AZURE_CLIENT_SECRET"
-	TenantVariable       = "AZURE_TENANT_ID"
+	ClientIDVariable     = "CLIENT_ID"
+	ClientSecretVariable = "CLIENT_SECRET"
+	TenantVariable       = "TENANT_ID"
 )
 
 // Options say where the servers get their tokens.
@@ -134,16 +136,17 @@ func (s *Server) find(match func(Service) bool) (Service, bool) {
 	return s.services[i], true
 }
 
-// Start starts the MCP server of one ECS task and lets it ask for its first
-// token. A service that is not behind the load balancer is an error.
-func (s *Server) Start(id, cluster, name string, environment map[string]string) error {
-	service, ok := s.find(func(v Service) bool { return v.Cluster == cluster && v.Service == name })
+// Start implements [aws.Launcher]: it starts the MCP server of one ECS task and
+// lets it ask for its first token. A service that is not behind the load
+// balancer is an error.
+func (s *Server) Start(_ context.Context, spec aws.TaskSpec) error {
+	service, ok := s.find(func(v Service) bool { return v.Cluster == spec.Cluster && v.Service == spec.Service })
 	if !ok {
-		return fmt.Errorf("start task %s: no MCP server is known for service %s/%s", id, cluster, name)
+		return fmt.Errorf("start task %s: no MCP server is known for service %s/%s", spec.ID, spec.Cluster, spec.Service)
 	}
-	t := s.newTask(id, service, environment)
+	t := s.newTask(spec.ID, service, spec.Environment)
 	s.mu.Lock()
-	s.tasks[id] = t
+	s.tasks[spec.ID] = t
 	s.mu.Unlock()
 	s.warming.Go(func() {
 		ctx, cancel := context.WithTimeout(s.life, healthTimeout)
@@ -153,14 +156,15 @@ func (s *Server) Start(id, cluster, name string, environment map[string]string) 
 	return nil
 }
 
-// Stop stops the MCP server of one ECS task. Calls under way still end.
+// Stop implements [aws.Launcher]: the load balancer sends the task nothing more.
+// Calls under way still end.
 func (s *Server) Stop(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tasks, id)
 }
 
-// Healthy is the container's health check. A task that is gone is not healthy.
+// Healthy implements [aws.Launcher]: it is the container's health check. A task that is gone is not healthy.
 func (s *Server) Healthy(id string) bool {
 	s.mu.Lock()
 	t, ok := s.tasks[id]

@@ -13,6 +13,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/twokey/twokey/sandbox/aws"
 	"github.com/twokey/twokey/sandbox/conditions"
 )
 
@@ -72,7 +73,7 @@ func newPlatform(t *testing.T) platform {
 
 func (p platform) launch(t *testing.T, id, secret string) {
 	t.Helper()
-	if err := p.Start(id, "aiconnectors-prod", "sharepoint", map[string]string{ClientIDVariable: "app", ClientSecretVariable: secret}); err != nil {
+	if err := p.Start(t.Context(), aws.TaskSpec{ID: id, Cluster: "aiconnectors-prod", Service: "sharepoint", Environment: map[string]string{ClientIDVariable: "app", ClientSecretVariable: secret}}); err != nil {
 		t.Fatal(err)
 	}
 	p.warming.Wait()
@@ -226,7 +227,7 @@ func TestAServiceWithoutTasksIsUnavailable(t *testing.T) {
 
 func TestAnUnknownServiceCannotStart(t *testing.T) {
 	p := newPlatform(t)
-	if err := p.Start("task-1", "aiconnectors-prod", "nonesuch", nil); err == nil {
+	if err := p.Start(t.Context(), aws.TaskSpec{ID: "task-1", Cluster: "aiconnectors-prod", Service: "nonesuch"}); err == nil {
 		t.Error("started a server nobody described")
 	}
 	if status, _, _ := p.get(t, strings.Replace(p.url, "sharepoint", "nonesuch", 1)); status != 404 {

@@ -48,10 +48,10 @@ const jsonRPCServerError = -32000
 // WriteFault implements [conditions.Vendor].
 func (vendor) WriteFault(w http.ResponseWriter, r *http.Request, f conditions.Fault) {
 	status, text := cmp.Or(f.Status, http.StatusForbidden), cmp.Or(f.Code, "refused")
-	switch f.Kind {
-	case conditions.Throttle:
+	if f.Kind == conditions.Throttle {
 		status, text = http.StatusTooManyRequests, "too many requests"
-	case conditions.ServerErr:
+	}
+	if f.Kind == conditions.ServerErr {
 		status, text = http.StatusInternalServerError, "internal error"
 	}
 	if strings.HasSuffix(r.URL.Path, "/health") {

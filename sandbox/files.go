@@ -1,0 +1,128 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+// The files that clients of a sandbox need.
+const (
+	ConfigFile      = "twokey.yml"          // of the bot
+	CAFile          = "sandbox-ca.pem"      // trusted for Entra
+	AppTokenFile    = "slack-app-token"     // xapp-…
+	BotTokenFile    = "slack-bot-token"     // xoxb-…
+	EnvironmentFile = "sandbox.environment" // to source in a shell
+	databaseFile    = "twokey.db"           // the bot makes it
+	RecordKeyFile   = "twokey.record.key"   // the bot makes it
+	RecordOrigin    = "sandbox.twokey"      // first line of its checkpoints
+)
+
+// config is the bot's configuration for a sandbox: an ordinary one, with other
+// addresses in it.
+const config = `# The configuration of a bot that lives in the sandbox.
+database: {{printf "sqlite:%s" (.File "` + databaseFile + `") | quote}}
+listen: 127.0.0.1:0
+slack:
+  app_token: {file: {{.File "` + AppTokenFile + `" | quote}}}
+  bot_token: {file: {{.File "` + BotTokenFile + `" | quote}}}
+  operations_channel: ` + OperationsChannel + `
+  api_url: {{.URL}}/slack/api/
+approvers: ` + ApproversGroup + `
+requesters: ` + RequestersGroup + `
+entra:
+  tenant: {{.Team.Tenant}}
+  client_id: {{.Team.Bot.ClientID}}
+  login_url: {{.EntraURL}}
+  graph_url: {{.EntraURL}}
+  ca_file: {{.File "` + CAFile + `" | quote}}
+aws:
+  region: ` + region + `
+  endpoint_url: {{.URL}}/aws
+record:
+  key_file: {{.File "` + RecordKeyFile + `" | quote}}
+  origin: ` + RecordOrigin + `
+secrets:
+  - servers: [sharepoint, github, jira, confluence]
+    environments: [dev, prod]
+    client_id: /aiconnectors/{env}/{mcp}/client_id
+    client_secret: /aiconnectors/{env}/{mcp}/client_secret
+    ecs: {cluster: "aiconnectors-{env}", service: "{mcp}", variable: CLIENT_SECRET}
+    mcp:
+      url: "{{.URL}}/mcp/{env}/{mcp}"
+      health: "{{.URL}}/mcp/{env}/{mcp}/health"
+    per_server:
+      sharepoint: {mcp: {tool: search_documents, arguments: {query: onboarding}, expect: Onboarding guide}}
+      github: {mcp: {tool: search_repositories, arguments: {query: connectors}, expect: platform/connectors}}
+      jira: {mcp: {tool: search_issues, arguments: {query: rotate}, expect: OPS-101}}
+      confluence: {mcp: {tool: search_pages, arguments: {query: runbook}, expect: rotate a client secret}}
+`
+
+// filed is a sandbox whose clients' files are in a directory.
+type filed struct {
+	*Sandbox
+	dir string
+}
+
+// File is the path of one of the files.
+func (f filed) File(name string) string { return filepath.Join(f.dir, name) }
+
+// ConfigYAML is the configuration of a bot that lives in this sandbox, with the
+// files that [Sandbox.WriteFiles] writes into dir.
+func (s *Sandbox) ConfigYAML(dir string) string {
+	var b strings.Builder
+	quote := func(s string) string { return fmt.Sprintf("%q", s) }
+	t := template.Must(template.New("config").Funcs(template.FuncMap{"quote": quote}).Parse(config))
+	if err := t.Execute(&b, filed{s, dir}); err != nil {
+		panic("sandbox: the configuration cannot be written: " + err.Error()) // a builder takes everything
+	}
+	return b.String()
+}
+
+// Environ points other clients at this sandbox, as NAME=value: the AWS command
+// and SDKs, Slack's clients, whatever reads SSL_CERT_FILE. The bot itself needs
+// only the AWS credentials of it. The files are those of [Sandbox.WriteFiles].
+func (s *Sandbox) Environ(dir string) []string {
+	ca := filepath.Join(dir, CAFile)
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + accessKey,
+		"AWS_SECRET_ACCESS_KEY=" + accessSecret,
+		"AWS_EC2_METADATA_DISABLED=true", // nobody is to be asked but the sandbox
+		"AWS_REGION=" + region,
+		"AWS_DEFAULT_REGION=" + region,
+		"AWS_ENDPOINT_URL=" + s.url + "/aws",
+		"SLACK_API_URL=" + s.url + "/slack/api/",
+		"SLACK_APP_TOKEN=" + s.Slack.AppToken(),
+		"SLACK_BOT_TOKEN=" + s.Slack.BotToken(),
+		"AZURE_TENANT_ID=" + tenant,
+		"AZURE_AUTHORITY_HOST=" + s.tlsURL,
+		"SSL_CERT_FILE=" + ca,
+		"NODE_EXTRA_CA_CERTS=" + ca,
+		"SANDBOX=" + s.url, // as the examples in README.md call it
+	}
+}
+
+// WriteFiles writes the configuration and all that it names into dir, for nobody
+// else to read, and returns the configuration's path. The directory is made when
+// it is missing; files of an earlier sandbox are replaced.
+func (s *Sandbox) WriteFiles(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find the directory of the sandbox's files: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the directory of the sandbox's files: %w", err)
+	}
+	environment := "export " + strings.Join(s.Environ(dir), "\nexport ") + "\n"
+	for name, text := range map[string]string{
+		ConfigFile: s.ConfigYAML(dir), CAFile: string(s.ca), EnvironmentFile: environment,
+		AppTokenFile: s.Slack.AppToken() + "\n", BotTokenFile: s.Slack.BotToken() + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return "", fmt.Errorf("write the sandbox's files: %w", err)
+		}
+	}
+	return filepath.Join(dir, ConfigFile), nil
+}
