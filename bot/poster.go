@@ -40,6 +40,9 @@ type Operations interface {
 type Progress func(op operation.Operation) []operation.StepState
 
 const (
+	// giveBack is how long before its end a claim is given back: the call that
+	// is under way must end inside it.
+	giveBack = 30 * time.Second
 	// posters bounds the posts under way, each in a channel of its own.
 	posters = 4
 	// claimTime is how long a notice is the poster's. It covers the waits for
@@ -191,6 +194,26 @@ func (p *poster) note(ctx context.Context, n operation.Notice, spot place, id op
 type attempt struct {
 	doubt bool // the message may be there already
 	anew  bool // the card was deleted and needs a successor
+	bare  bool // Slack does not take the blocks, so the text has to do
+}
+
+// after is what is known after a try that failed.
+func (a attempt) after(n operation.Notice, err error) attempt {
+	a.anew = a.anew || errors.Is(err, errGone)
+	a.doubt = a.doubt || a.anew || errors.Is(err, errDoubt)
+	a.bare = a.bare || blocksRefused(err) && n.Kind != operation.NoticeCard || errors.Is(err, errBare)
+	return a
+}
+
+// errBare says that a card's blocks were refused in their classic form too.
+var errBare = errors.New("the blocks are refused altogether")
+
+func blocksRefused(err error) bool {
+	switch errorCode(err) {
+	case "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long":
+		return true
+	}
+	return false
 }
 
 // errGone says that the card to be edited is no longer there.
@@ -202,6 +225,7 @@ var errDoubt = errors.New("no telling whether the message arrived")
 // deliver posts or edits the notice's message and returns its id.
 func (p *poster) deliver(ctx context.Context, n operation.Notice) (place, operation.MessageID, error) {
 	a := attempt{doubt: n.Attempts > 1} // somebody before us may have posted it
+	until := time.Now().Add(claimTime - giveBack)
 	var spot place
 	var err error
 	for range tries {
@@ -211,11 +235,10 @@ func (p *poster) deliver(ctx context.Context, n operation.Notice) (place, operat
 			return spot, id, nil
 		}
 		wait, again := p.again(ctx, n, err)
-		if !again {
+		if !again || time.Now().Add(wait).After(until) {
 			break
 		}
-		a.anew = a.anew || errors.Is(err, errGone)
-		a.doubt = a.doubt || a.anew || errors.Is(err, errDoubt)
+		a = a.after(n, err)
 		if !pause(ctx, wait) {
 			return spot, "", context.Cause(ctx)
 		}
@@ -228,12 +251,8 @@ func (p *poster) again(ctx context.Context, n operation.Notice, err error) (time
 	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
 		return max(limited.RetryAfter, time.Second), limited.RetryAfter <= longestThrottle
 	}
-	switch errorCode(err) {
-	case "invalid_blocks", "invalid_blocks_format":
-		if p.classic.Swap(true) {
-			return 0, false
-		}
-		p.b.log.WarnContext(ctx, "this workspace does not take the plan block; from now on steps are shown as a list", "notice", n.Key)
+	if blocksRefused(err) {
+		p.b.log.WarnContext(ctx, "Slack does not take a message's blocks; trying simpler ones", "notice", n.Key, "error", err)
 		return 0, true
 	}
 	return settle, errors.Is(err, errDoubt) || errors.Is(err, errGone)
@@ -249,10 +268,6 @@ func (p *poster) try(ctx context.Context, n operation.Notice, a attempt) (place,
 	if a.anew {
 		spot.edit = ""
 	}
-	// An edit can be repeated. A direct message is not read back: the scope for
-	// that opens everything that people write to the bot, which is worse than a
-	// sentence that one person reads twice.
-	doubt := a.doubt && spot.edit == "" && n.Kind != operation.NoticeDirect
 	if err := p.wait(ctx, spot); err != nil {
 		return spot, "", err
 	}
@@ -260,13 +275,22 @@ func (p *poster) try(ctx context.Context, n operation.Notice, a attempt) (place,
 	if mine, err := p.outbox.NoticeMine(ctx, n); err != nil || !mine {
 		return spot, "", errors.Join(err, staleUnless(mine))
 	}
+	// An edit can be repeated. A direct message is not read back: the scope for
+	// that opens everything that people write to the bot, which is worse than a
+	// sentence that one person reads twice.
+	doubt := a.doubt && spot.edit == "" && n.Kind != operation.NoticeDirect
 	if doubt {
 		ids, err := p.find(ctx, n, spot)
-		if err != nil || len(ids) > 0 {
-			return spot, firstOf(ids), err
+		switch {
+		case err != nil:
+			return spot, "", err
+		case len(ids) > 0 && n.Kind != operation.NoticeCard:
+			return spot, ids[0], nil
+		case len(ids) > 0: // the card is there, and may show what was so when it was posted
+			spot.edit, doubt = ids[0], false
 		}
 	}
-	id, err := p.send(ctx, n, spot)
+	id, err := p.send(ctx, n, spot, a.bare)
 	if err == nil && doubt {
 		return spot, p.keepFirst(ctx, n, spot, id), nil
 	}
@@ -293,7 +317,10 @@ func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 	spot := place{channel: n.Channel}
 	var err error
 	switch n.Kind {
-	case operation.NoticeCard, operation.NoticeEntry:
+	case operation.NoticeCard, operation.NoticeEntry, operation.NoticeCheckpoint:
+		if n.Operation == "" {
+			return spot, nil // a checkpoint of the whole record
+		}
 		if spot.op, err = p.ops.Operation(ctx, n.Operation); err != nil {
 			return spot, fmt.Errorf("read operation %s for its card: %w", n.Operation, err)
 		}
@@ -302,17 +329,13 @@ func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 		}
 		if n.Kind == operation.NoticeCard {
 			spot.edit = spot.op.Card
-		} else {
-			spot.thread = spot.op.Card
+		} else if spot.thread = spot.op.Card; spot.thread == "" {
+			return spot, errNoCard
 		}
 	case operation.NoticeDirect:
 		if spot.channel == "" {
 			spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
 		}
-	case operation.NoticeCheckpoint:
-	}
-	if err == nil && n.Kind == operation.NoticeEntry && spot.thread == "" {
-		return spot, errNoCard
 	}
 	return spot, err
 }
@@ -322,7 +345,7 @@ var errNoCard = errors.New("the operation's card is not posted yet")
 
 // message is what the notice says, rendered from the newest state: of several
 // edits that wait, the first shows it all and the others find nothing to do.
-func (p *poster) message(ctx context.Context, n operation.Notice, op operation.Operation) Message {
+func (p *poster) message(ctx context.Context, n operation.Notice, op operation.Operation, classic bool) Message {
 	switch n.Kind {
 	case operation.NoticeEntry:
 		return Line(n.Entry)
@@ -332,7 +355,7 @@ func (p *poster) message(ctx context.Context, n operation.Notice, op operation.O
 		return Direct(n.Text)
 	case operation.NoticeCard:
 	}
-	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Classic: p.classic.Load()}
+	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Classic: classic}
 	c.Steps = p.progress(op)
 	return c.Message()
 }
@@ -355,8 +378,27 @@ func (p *poster) group(ctx context.Context, id operation.GroupID) string {
 }
 
 // send edits the card or posts a new message.
-func (p *poster) send(ctx context.Context, n operation.Notice, spot place) (operation.MessageID, error) {
-	m := p.message(ctx, n, spot.op)
+func (p *poster) send(ctx context.Context, n operation.Notice, spot place, bare bool) (operation.MessageID, error) {
+	classic := p.classic.Load()
+	id, err := p.sendAs(ctx, n, spot, p.message(ctx, n, spot.op, classic).unless(bare))
+	if blocksRefused(err) && n.Kind == operation.NoticeCard {
+		p.classic.Store(true) // not every workspace takes the plan block
+		if classic {
+			err = errors.Join(err, errBare)
+		}
+	}
+	return id, err
+}
+
+// unless leaves the blocks out when bare.
+func (m Message) unless(bare bool) Message {
+	if bare {
+		m.Blocks = nil
+	}
+	return m
+}
+
+func (p *poster) sendAs(ctx context.Context, n operation.Notice, spot place, m Message) (operation.MessageID, error) {
 	if spot.edit != "" {
 		return p.edit(ctx, n, spot, m)
 	}

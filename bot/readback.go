@@ -120,7 +120,7 @@ func (p *poster) undouble(ctx context.Context, n operation.Notice, spot place, i
 	p.mu.Unlock()
 	spot, err := p.place(ctx, n)
 	if err == nil && spot.edit != "" {
-		_, err = p.edit(ctx, n, spot, p.message(ctx, n, spot.op))
+		_, err = p.edit(ctx, n, spot, p.message(ctx, n, spot.op, p.classic.Load()))
 	}
 	if err != nil {
 		p.b.log.WarnContext(ctx, "a card may show an older state until its next edit", "operation", n.Operation, "error", err)
