@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -64,6 +65,7 @@ const motoStart = time.Minute
 func Moto(t testing.TB) string {
 	t.Helper()
 	cmd := exec.Command(Program(t, "moto_server", "pip install 'moto[server]'"), "-H", "127.0.0.1", "-p", "0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a wrapper may start the server as its child
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +84,7 @@ func Moto(t testing.TB) string {
 		close(found)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it holds nothing worth saving
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it holds nothing worth saving
 		<-drained
 		_ = cmd.Wait()
 	})

@@ -1,14 +1,11 @@
 package aws
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/twokey/twokey/internal/need"
 	"github.com/twokey/twokey/sandbox/aws/ssmtest"
 )
 
@@ -27,52 +25,9 @@ func TestTheStandInPassesTheParameterSuite(t *testing.T) {
 
 // The suite is worth what an independent server says of it.
 func TestMotoPassesTheParameterSuite(t *testing.T) {
-	url := startMoto(t)
+	url := need.Moto(t)
 	ssmtest.Run(t, ssm.NewFromConfig(sdk.Config{Region: "eu-central-1", BaseEndpoint: &url,
 		Credentials: credentials.NewStaticCredentialsProvider(botKey, "anything", "")}))
-}
-
-func startMoto(t *testing.T) string {
-	t.Helper()
-	if _, err := exec.LookPath("moto_server"); err != nil {
-		t.Skip("moto_server is not installed (pip install 'moto[server]'); the suite ran against the stand-in only")
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_ = listener.Close() // moto cannot take a listener over, only a free port
-	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command("moto_server", "-H", "127.0.0.1", "-p", port)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a wrapper may start the server as its child
-	output, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start moto_server: %v", err)
-	}
-	done := make(chan struct{})
-	go func() { // its log would otherwise fill the pipe
-		defer close(done)
-		for lines := bufio.NewScanner(output); lines.Scan(); {
-		}
-	}()
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-done
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			_ = conn.Close()
-			return "http://" + address
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("moto_server does not listen")
-		}
-	}
 }
 
 func codeOf(err error) string {
@@ -191,15 +146,13 @@ func TestPutsCanBeThrottledAsByAWS(t *testing.T) {
 
 // The aws command is a client that nobody here wrote.
 func TestTheAWSCommandWorksAgainstTheStandIn(t *testing.T) {
-	if _, err := exec.LookPath("aws"); err != nil {
-		t.Skip("the aws command is not installed (Debian: awscli)")
-	}
+	program := need.Program(t, "aws", "apt-get install awscli (Debian)")
 	s := newStand(t, Options{})
 	run := func(args ...string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, "aws", append([]string{"--endpoint-url", s.url, "--region", "eu-central-1", "--output", "text"}, args...)...)
+		cmd := exec.CommandContext(ctx, program, append([]string{"--endpoint-url", s.url, "--region", "eu-central-1", "--output", "text"}, args...)...)
 		cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+botKey, "AWS_SECRET_ACCESS_KEY=anything", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_MAX_ATTEMPTS=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
