@@ -86,6 +86,8 @@ func (r *configReader) mistake(at strict.Position, format string, args ...any) {
 	r.mistakes = append(r.mistakes, strict.Mistake{At: at, Text: fmt.Sprintf(format, args...)})
 }
 
+// config reads the sections in the order of the file's shape. It goes on after a
+// mistake: all of them are told at once.
 func (r *configReader) config(f *configFile) *Config {
 	c := &Config{
 		Database: r.database(f.Database),
@@ -120,6 +122,7 @@ func (r *configReader) slack(s slackSection) SlackConfig {
 	return c
 }
 
+// group checks a user group's id. Names can be given to another group; ids cannot.
 func (r *configReader) group(t strict.Text, key string) operation.GroupID {
 	if t.IsSet() && !regexp.MustCompile(`^S[A-Z0-9]{2,}$`).MatchString(t.Value) {
 		r.mistake(t.At, "%s must be a user group's id, which begins with S, and not its name (in Slack: the group's ⋮ menu, Copy group ID)", key)
@@ -144,6 +147,8 @@ func (r *configReader) entra(s entraSection) EntraConfig {
 	return c
 }
 
+// aws takes the region from the environment where the file has none, as AWS's own
+// programs do: on ECS it is set.
 func (r *configReader) aws(s awsSection) AWSConfig {
 	c := AWSConfig{Region: s.Region.Value}
 	if !s.Region.IsSet() {
@@ -191,6 +196,8 @@ func (r *configReader) listen(t strict.Text) string {
 	return address
 }
 
+// database is the one secret text that may stand in the file, since most addresses
+// carry no password.
 func (r *configReader) database(s source) operation.Secret {
 	address := s.Bare.Value
 	switch {
@@ -237,6 +244,8 @@ func (r *configReader) secret(s source, parent strict.Position, key, variable st
 	return operation.Secret{}
 }
 
+// fromEnvironment names the variable in its mistake only once it has the shape of a
+// name: a token that was written in its place has not.
 func (r *configReader) fromEnvironment(t strict.Text, key string) operation.Secret {
 	if !isVariable(t.Value) {
 		r.mistake(t.At, "%s: env takes the name of an environment variable, not the text itself", key)
@@ -274,6 +283,7 @@ func withoutPath(err error) string {
 	return err.Error()
 }
 
+// caFile looks into the file, because a wrong one shows up much later as a TLS error.
 func (r *configReader) caFile(t strict.Text) string {
 	if !t.IsSet() {
 		return ""

@@ -107,6 +107,8 @@ func (r *configReader) tellAbsent() {
 	}
 }
 
+// targets expands every entry under secrets. Two secrets of one name would be one
+// lock for two operations, so that is refused like two in one parameter.
 func (r *configReader) targets(f *configFile, c *Config) []runbook.Target {
 	if len(f.Secrets) == 0 {
 		r.mistake(strict.Position{}, "secrets is missing: there is nothing to rotate; add it as in twokey.example.yml")
@@ -129,6 +131,7 @@ func (r *configReader) targets(f *configFile, c *Config) []runbook.Target {
 					continue
 				}
 				seen[p.name] = true
+				// From the farthest to the nearest: what is nearer to the secret wins.
 				o := override{settings: f.Defaults}.with(s.override).with(s.PerEnvironment[env].override).with(s.PerServer[server].override).with(s.PerSecret[string(p.name)].override)
 				t := p.target(o, c)
 				all = append(all, t)
@@ -186,6 +189,7 @@ type use struct {
 }
 
 // sharing refuses two secrets in one place: rotating one would break the other.
+// The pending parameter counts as a place, too: it is written during a rotation.
 func (r *configReader) sharing(uses map[string]use, t runbook.Target, o override) {
 	claim := func(what, key string, at strict.Position) {
 		before, taken := uses[what]
@@ -233,6 +237,8 @@ const (
 	untilExpiry = "until expiry"
 )
 
+// target makes the secret that a filled-in pattern describes. Where a check fails
+// the field stays empty, so that one mistake is not told a second time as another.
 func (p *pattern) target(o override, c *Config) runbook.Target {
 	t := runbook.Target{
 		Name:              p.name,
@@ -278,6 +284,7 @@ func (p *pattern) fill(t strict.Text, key string) string {
 	return out
 }
 
+// replace fills the placeholders that exist and leaves all else as it is.
 func (p *pattern) replace(s string) string {
 	return strings.NewReplacer("{mcp}", p.server, "{env}", p.env).Replace(s)
 }
@@ -319,6 +326,10 @@ const (
 	maxParameterName   = 1011
 )
 
+// endpoint reads the test call. It is required, with what it must answer: a
+// rotation is done when the server has proven that it works with the new secret.
+// Plain http is taken, since MCP servers are often reached inside a private network
+// and no secret is sent there.
 func (p *pattern) endpoint(m mcpSection) runbook.Endpoint {
 	e := runbook.Endpoint{
 		URL:       p.required(m.URL, "mcp.url", `"https://{mcp}.{env}.example.com/mcp"`, `.+`, "the address of the MCP endpoint"),
@@ -370,6 +381,7 @@ func (p *pattern) argument(v any) any {
 // maxMonths is what Entra's own portal gives a secret at most.
 const maxMonths = 24
 
+// lifetime counts in calendar months, as Entra and people do.
 func (p *pattern) lifetime(t strict.Text) int {
 	m := regexp.MustCompile(`^([0-9]{1,3}) months?$`).FindStringSubmatch(t.Or(defaultLifetime))
 	if m == nil {
@@ -390,6 +402,8 @@ const (
 	maxLapse   = 24 * time.Hour
 )
 
+// overlap is how long the old key lives on. It is bounded because a forgotten key
+// is what rotation is meant to end; who wants it kept must say "until expiry".
 func (p *pattern) overlap(t strict.Text) (time.Duration, bool) {
 	if t.Value == untilExpiry {
 		return 0, true
@@ -404,6 +418,8 @@ func (p *pattern) overlap(t strict.Text) (time.Duration, bool) {
 	return d, false
 }
 
+// lapse is how long a request can be confirmed. A long one invites people to
+// confirm what they no longer remember asking for.
 func (p *pattern) lapse(t strict.Text) time.Duration {
 	d, err := parseDuration(t.Or(defaultLapse))
 	switch {
@@ -415,6 +431,8 @@ func (p *pattern) lapse(t strict.Text) time.Duration {
 	return d
 }
 
+// changeReference wants the pattern anchored: an unanchored one is fulfilled by any
+// text that contains a reference, which nobody notices until an audit does.
 func (p *pattern) changeReference(t strict.Text) string {
 	if !t.IsSet() {
 		return ""
