@@ -195,7 +195,7 @@ func (s *Server) listServices(_ call, in *listServicesInput) (*listServicesOutpu
 	return &listServicesOutput{append([]string{}, some...), next}, nil
 }
 
-func (s *Server) updateService(c call, in *updateServiceInput) (*updateServiceOutput, error) {
+func (s *Server) updateService(_ call, in *updateServiceInput) (*updateServiceOutput, error) {
 	group, err := s.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (s *Server) updateService(c call, in *updateServiceInput) (*updateServiceOu
 		return nil, err
 	}
 	if in.Force || definition != v.taskDefinition {
-		v.deploy(definition, c.now)
+		v.deploy(definition, s.stamp())
 	}
 	return &updateServiceOutput{s.showService(v)}, nil
 }

@@ -1,7 +1,9 @@
 package aws
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -56,25 +58,44 @@ func (s *Server) SeedRole(r Role) error {
 	defer s.mu.Unlock()
 	made := &role{name: r.Name, created: s.cond.Clock.Now(), policies: map[string][]statement{}}
 	for name, document := range r.Policies {
-		var policy struct {
-			Version   string
-			ID        string `json:"Id"`
-			Statement []statement
-		}
-		d := json.NewDecoder(strings.NewReader(string(document)))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&policy); err != nil {
+		statements, err := readPolicy(document)
+		if err != nil {
 			return fmt.Errorf("read policy %s of role %s: %w", name, r.Name, err)
 		}
-		for _, st := range policy.Statement {
-			if st.Effect != "Allow" && st.Effect != "Deny" || len(st.Action)+len(st.NotAction) == 0 || len(st.Resource)+len(st.NotResource) == 0 {
-				return fmt.Errorf("policy %s of role %s: a statement needs Effect, Action and Resource", name, r.Name)
-			}
-		}
-		made.policies[name] = policy.Statement
+		made.policies[name] = statements
 	}
 	s.roles[r.Name] = made
 	return nil
+}
+
+func readPolicy(document json.RawMessage) ([]statement, error) {
+	var policy struct {
+		Version   string
+		ID        string `json:"Id"`
+		Statement json.RawMessage
+	}
+	if err := strictJSON(document, &policy); err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(policy.Statement), []byte("{")) { // IAM lets people write a single one without brackets
+		policy.Statement = slices.Concat([]byte("["), policy.Statement, []byte("]"))
+	}
+	var statements []statement
+	if err := strictJSON(policy.Statement, &statements); err != nil {
+		return nil, err
+	}
+	for _, st := range statements {
+		if st.Effect != "Allow" && st.Effect != "Deny" || len(st.Action)+len(st.NotAction) == 0 || len(st.Resource)+len(st.NotResource) == 0 {
+			return nil, errors.New("a statement needs Effect, Action and Resource")
+		}
+	}
+	return statements, nil
+}
+
+func strictJSON(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
 }
 
 func (s *Server) roleARN(name string) string { return "arn:aws:iam::" + s.account + ":role/" + name }

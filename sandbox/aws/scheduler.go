@@ -254,16 +254,16 @@ func (s *Server) environment(t *task, now time.Time) (map[string]string, error) 
 }
 
 // newTask adds a task of the primary deployment. The caller holds the lock.
-func (s *Server) newTask(v *service, now time.Time) *task {
+func (s *Server) newTask(v *service) *task {
 	primary := v.deployments[0]
 	definition, err := s.definition(primary.taskDefinition)
 	if err != nil {
 		panic("sandbox/aws: a deployment of an unknown task definition") // deploy is given known ones only
 	}
-	t := &task{id: newTaskID(), deployment: primary, definition: definition, created: now,
+	t := &task{id: newTaskID(), deployment: primary, definition: definition, created: s.stamp(),
 		last: "PENDING", desired: "RUNNING", health: "UNKNOWN"}
 	v.tasks = append(v.tasks, t)
-	primary.updated = now
+	primary.updated = t.created
 	s.look() // it may be due at once
 	return t
 }
@@ -290,7 +290,7 @@ func (s *Server) balance(v *service, now time.Time) {
 	want := v.desired - len(own)
 	if !now.Before(v.notBefore) {
 		for range min(want, room) {
-			s.newTask(v, now)
+			s.newTask(v)
 		}
 	}
 	if want > 0 && room <= 0 && stopped == 0 && len(own) == 0 && v.calm() && !primary.complained {

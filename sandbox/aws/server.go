@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/twokey/twokey/sandbox/conditions"
 )
@@ -44,6 +45,7 @@ type Server struct {
 	roles      map[string]*role
 	events     []event
 	throughput map[string]*bucket
+	stamped    time.Time // the latest that stamp gave out
 
 	wake    chan struct{} // holds at most one wish for the scheduler to look
 	stop    context.CancelFunc
@@ -101,4 +103,17 @@ func (s *Server) Handler() http.Handler {
 			http.NotFound(w, r)
 		}
 	}))
+}
+
+// stamp is now as AWS would date a change: to the millisecond, and later than
+// every change before, so that "created after the write" can be told however
+// fast the stand-in is. The caller holds the lock.
+func (s *Server) stamp() time.Time {
+	now := s.cond.Clock.Now().Truncate(time.Millisecond)
+	// A clock that was turned back is followed; only a hurry is corrected.
+	if ahead := s.stamped.Sub(now); ahead >= 0 && ahead < time.Second {
+		now = s.stamped.Add(time.Millisecond)
+	}
+	s.stamped = now
+	return now
 }

@@ -233,11 +233,11 @@ func (s *Server) addService(spec Service) error {
 	if spec.MaximumPercent != nil {
 		v.maximum = *spec.MaximumPercent
 	}
-	v.deploy(s.definitionARN(d), now)
+	v.deploy(s.definitionARN(d), s.stamp())
 	c.services[spec.Name] = v
 	// What is seeded has been there for long: its tasks are due at once.
 	for range spec.Desired {
-		s.newTask(v, now).eager = true
+		s.newTask(v).eager = true
 	}
 	s.look()
 	return nil

@@ -151,7 +151,7 @@ func (s *Server) nextVersion(c call, in *putParameterInput, old *parameter) (*ve
 			return nil, invalid("This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.")
 		}
 	}
-	v.value, v.modified, v.by = *in.Value, c.now, c.who.arn()
+	v.value, v.modified, v.by = *in.Value, s.stamp(), c.who.arn()
 	v.tier, v.dataType = or(v.tier, "Standard"), or(v.dataType, "text")
 	if in.Description != nil {
 		v.description = *in.Description
