@@ -170,11 +170,10 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%d ms", d.Millis
 // through the load balancer anew. All its answers together may have limit bytes.
 func (s *Servers) connect(limit int64) (*http.Client, *connection) {
 	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		TLSClientConfig:       &tls.Config{RootCAs: s.options.Roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: s.options.Timeout,
-		ForceAttemptHTTP2:     true,
+		Proxy:               http.ProxyFromEnvironment,
+		TLSClientConfig:     &tls.Config{RootCAs: s.options.Roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2:   true,
 	}
 	c := &connection{transport: transport, token: s.options.Token}
 	c.left.Store(limit)

@@ -138,7 +138,10 @@ func TestEveryFaultIsAnErrorAndNothingIsLeftRunning(t *testing.T) {
 			t.Run(at+" "+string(kind), func(t *testing.T) {
 				s := newStage(t, "right")
 				s.cond.Add(conditions.Fault{Operation: at, Kind: kind, Status: http.StatusUnauthorized})
-				servers := newServers(Options{Timeout: 400 * time.Millisecond})
+				servers := newServers(Options{})
+				if kind == conditions.Timeout {
+					servers = newServers(Options{Timeout: 300 * time.Millisecond}) // which runs out, however fast the machine is
+				}
 				ask := servers.CallTool
 				if at == "mcp.health" {
 					ask = servers.Healthy
@@ -207,15 +210,11 @@ func TestEndlessAnswersAreCutOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(handler)
 			defer server.Close()
-			servers := newServers(Options{Timeout: 20 * time.Second})
-			start := time.Now()
+			servers := newServers(Options{Timeout: 2 * time.Minute}) // on a slow machine the size is still reached first
 			_, err := servers.CallTool(t.Context(), runbook.Endpoint{URL: server.URL, Tool: "x"})
 			wantError(t, err, "too large", false)
 			_, err = servers.Healthy(t.Context(), runbook.Endpoint{Health: server.URL})
 			wantError(t, err, "too large", false)
-			if took := time.Since(start); took > 15*time.Second {
-				t.Errorf("took %s", took)
-			}
 		})
 	}
 }
@@ -244,7 +243,7 @@ func TestAListOfToolsWithoutEndIsCutOff(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, call.ID, result)
 	}))
 	defer server.Close()
-	_, err := newServers(Options{Timeout: 20 * time.Second}).CallTool(t.Context(), runbook.Endpoint{URL: server.URL, Tool: "x"})
+	_, err := newServers(Options{Timeout: 2 * time.Minute}).CallTool(t.Context(), runbook.Endpoint{URL: server.URL, Tool: "x"})
 	wantError(t, err, "too large", false)
 }
 
