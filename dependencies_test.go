@@ -10,16 +10,15 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// supports are packages outside of _test.go files that only tests import.
-func supports(folder string) bool { return within(folder, "internal/need") }
-
 func TestEveryDependencyIsExplained(t *testing.T) {
 	used := map[string]string{} // module → "yes" or "tests only"
-	for _, i := range imports(t) {
+	all := imports(t)
+	linked := linkedFolders(all)
+	for _, i := range all {
 		module, ok := moduleOf(t, i.path)
 		switch {
 		case !ok:
-		case !i.test && !supports(i.folder):
+		case !i.test && linked[i.folder]:
 			used[module] = "yes"
 		case used[module] == "":
 			used[module] = "tests only"
@@ -38,6 +37,24 @@ func TestEveryDependencyIsExplained(t *testing.T) {
 			t.Errorf("docs/dependencies.md explains %s, which nothing imports", module)
 		}
 	}
+}
+
+// linkedFolders are the folders whose packages are in the program: those that the
+// command reaches. Other folders hold what only tests import.
+func linkedFolders(all []imported) map[string]bool {
+	linked := map[string]bool{}
+	for next := []string{"."}; len(next) > 0; next = next[1:] {
+		if linked[next[0]] {
+			continue
+		}
+		linked[next[0]] = true
+		for _, i := range all {
+			if inside, ours := strings.CutPrefix(i.path, module); ours && !i.test && i.folder == next[0] {
+				next = append(next, inside)
+			}
+		}
+	}
+	return linked
 }
 
 // explainedDependencies reads the table: module → its last column.
