@@ -1,7 +1,6 @@
 package audit_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"testing"
@@ -39,20 +38,14 @@ func BenchmarkVerify(b *testing.B) {
 			b.Fatalf("%+v, %v", report, err)
 		}
 	}
-	exported, err := audit.ReadExport(bytes.NewReader(text))
-	if err != nil {
-		b.Fatal(err)
-	}
+	exported := audit.ParseExport(text)
 	for _, c := range []struct {
 		name   string
 		verify func(b *testing.B)
 	}{
 		{"in memory", func(b *testing.B) { check(b, exported) }},
 		{"export", func(b *testing.B) {
-			src, err := audit.ReadExport(bytes.NewReader(text))
-			if err != nil {
-				b.Fatal(err)
-			}
+			src := audit.ParseExport(text)
 			check(b, src)
 		}},
 		{"sqlite", func(b *testing.B) {

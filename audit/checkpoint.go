@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -50,8 +51,7 @@ func FindCheckpoints(text string) []string {
 	const dash = "— " // begins a signature line
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		line = strings.TrimSpace(line)
-		lines[i] = strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(line, "```"), "```"))
+		lines[i] = strings.TrimFunc(line, func(r rune) bool { return r == '`' || unicode.IsSpace(r) })
 	}
 	var found []string
 	for i, line := range lines {

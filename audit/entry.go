@@ -46,14 +46,14 @@ func prefix(number int64) []byte {
 	return append(strconv.AppendInt(b, number, 10), `,"at":"`...)
 }
 
-// isPlaced reports whether raw says of itself that it is entry number, of
-// operation id. It reads the first three fields only: decoding whole entries
-// would take most of a verification's time. A false may also mean that raw is
-// not canonical; the caller then decodes it.
-func isPlaced(raw []byte, number int64, id operation.ID) bool {
-	rest, ok := bytes.CutPrefix(raw, prefix(number))
-	if !ok {
-		return false
+// isPlaced reports whether row's JSON says of itself that it has the row's number
+// and is of the operation that it is filed under. It reads the first three fields
+// only: decoding whole entries would take most of a verification's time. A false
+// may also mean that the JSON is not canonical; the caller then decodes it.
+func isPlaced(row Row) bool {
+	rest, ok := bytes.CutPrefix(row.Entry, prefix(row.Number))
+	if !ok || !row.Filed {
+		return ok
 	}
 	_, rest, ok = bytes.Cut(rest, []byte(`"`))
 	if !ok {
@@ -61,8 +61,8 @@ func isPlaced(raw []byte, number int64, id operation.ID) bool {
 	}
 	rest, ok = bytes.CutPrefix(rest, []byte(`,"operation":"`))
 	if !ok {
-		return id == ""
+		return row.Operation == ""
 	}
 	said, _, ok := bytes.Cut(rest, []byte(`"`))
-	return ok && string(said) == string(id) // an id with escapes goes the slow way
+	return ok && string(said) == string(row.Operation) // an id with escapes goes the slow way
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,17 +96,14 @@ type Export struct {
 	kept   Kept
 }
 
-// ReadExport reads an exported record. Lines that are none of an export are kept
-// as damaged entries, for [Verify] to name; only a failing reader is an error.
-func ReadExport(r io.Reader) (*Export, error) {
-	all, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("read the export: %w", err)
-	}
-	e := &Export{kept: Kept{Head: -1, LeavesOnly: true}}
-	for number := 1; len(all) > 0; number++ {
+// ParseExport takes an exported record apart, without copying it. Lines that are
+// none of an export are kept as damaged entries, for [Verify] to name.
+func ParseExport(text []byte) *Export {
+	lines := bytes.Count(text, []byte("\n")) + 1
+	e := &Export{rows: make([]Row, 0, lines), leaves: make([]tlog.Hash, 0, lines), kept: Kept{Head: -1, LeavesOnly: true}}
+	for number := 1; len(text) > 0; number++ {
 		var line []byte
-		line, all, _ = bytes.Cut(all, []byte("\n"))
+		line, text, _ = bytes.Cut(text, []byte("\n"))
 		if line = bytes.TrimSuffix(line, []byte("\r")); len(line) == 0 {
 			continue
 		}
@@ -120,7 +118,7 @@ func ReadExport(r io.Reader) (*Export, error) {
 		e.rows = append(e.rows, row)
 		e.leaves = append(e.leaves, hash)
 	}
-	return e, nil
+	return e
 }
 
 func (e *Export) addCheckpoint(line []byte, number int) {
@@ -143,13 +141,14 @@ func parseEntryLine(line []byte) (Row, tlog.Hash, error) {
 	if !ok || cut < 0 || !bytes.HasPrefix(rest[cut:], []byte(hashStart)) || !bytes.HasSuffix(rest, []byte(hashEnd)) {
 		return row, tlog.Hash{}, errors.New("not an entry with its hash")
 	}
-	hash, err := tlog.ParseHash(string(rest[cut+len(hashStart) : len(rest)-len(hashEnd)]))
-	if err != nil {
-		return row, tlog.Hash{}, fmt.Errorf("its hash: %w", err)
+	var decoded [hashText]byte // tlog.ParseHash allocates twice
+	n, err := base64.StdEncoding.Decode(decoded[:], rest[cut+len(hashStart):len(rest)-len(hashEnd)])
+	if err != nil || n != tlog.HashSize {
+		return row, tlog.Hash{}, errors.New("its hash is none")
 	}
 	row.Entry = rest[:cut]
 	row.Number, err = numberOf(row.Entry)
-	return row, hash, err
+	return row, tlog.Hash(decoded[:n]), err
 }
 
 // numberOf reads the number that an entry carries.

@@ -66,24 +66,33 @@ func Open(ctx context.Context, address string) (Opened, error) {
 	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
 		return openDatabase(ctx, "pgx", address)
 	}
-	f, err := os.Open(address)
+	const magic = "SQLite format 3\x00"
+	isSQLite, err := startsWith(address, magic)
 	if err != nil {
 		return nil, fmt.Errorf("open the record: %w", err)
 	}
+	if isSQLite {
+		return openSQLite(ctx, address)
+	}
+	text, err := os.ReadFile(address)
+	if err != nil {
+		return nil, fmt.Errorf("open the record: %w", err)
+	}
+	return ParseExport(text), nil
+}
+
+func startsWith(path, magic string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
 	defer f.Close() //nolint:errcheck // only read
-	const magic = "SQLite format 3\x00"
 	start := make([]byte, len(magic))
 	n, err := io.ReadFull(f, start)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("open the record: %w", err)
+		return false, err
 	}
-	if string(start[:n]) == magic {
-		return openSQLite(ctx, address)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("open the record: %w", err)
-	}
-	return ReadExport(f)
+	return string(start[:n]) == magic, nil
 }
 
 // openSQLite opens a file read-only, beside a running bot too. A copy in a place

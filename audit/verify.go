@@ -135,7 +135,7 @@ func (v *verification) walk(ctx context.Context) error {
 			v.broken, stopped = true, row
 			return nil
 		}
-		if !isPlaced(row.Entry, want, row.Operation) {
+		if !isPlaced(row) {
 			v.checkPlace(row)
 		}
 		v.add(tlog.RecordHash(row.Entry))
@@ -246,9 +246,6 @@ func (v *verification) compareWithHashes(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if v.kept.LeavesOnly {
-		stored = withInner(stored)
-	}
 	if len(v.misfits) > 0 {
 		v.blame(stored)
 	}
@@ -276,6 +273,9 @@ func (v *verification) compare(stored []tlog.Hash) {
 			continue
 		}
 		level, n := tlog.SplitStoredHashIndex(int64(index))
+		if v.kept.LeavesOnly && level > 0 {
+			continue
+		}
 		first, last := n<<level+1, (n+1)<<level
 		v.blameHash(first, last, stored[index] == (tlog.Hash{}))
 		return
