@@ -61,11 +61,13 @@ type Opened interface {
 }
 
 // Open opens a record for reading: a PostgreSQL address ("postgres://…"), the
-// path of a SQLite file, or that of an exported file. Nothing is ever written.
+// path of a SQLite file ("sqlite:" before it is the store's way to write it), or
+// that of an exported file. Nothing is ever written.
 func Open(ctx context.Context, address string) (Opened, error) {
 	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
 		return openDatabase(ctx, "pgx", address)
 	}
+	address = strings.TrimPrefix(address, "sqlite:")
 	const magic = "SQLite format 3\x00"
 	isSQLite, err := startsWith(address, magic)
 	if err != nil {

@@ -52,6 +52,7 @@ func TestARecordVerifiesFromEveryKindOfAddress(t *testing.T) {
 		db, path := newSQLite(t)
 		notes := grow(t, db, log, 0, 7, 20)
 		check(t, path, notes)
+		check(t, "sqlite:"+path, notes)
 		exported := filepath.Join(t.TempDir(), "record.jsonl")
 		if err := os.WriteFile(exported, export(t, audit.NewDatabase(db)), 0o600); err != nil {
 			t.Fatal(err)
