@@ -137,6 +137,9 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 		return t.Operation, err
 	}
 	s.notify()
+	if t.Wake {
+		s.wakeHere(op.ID, op.Epoch)
+	}
 	return op, nil
 }
 

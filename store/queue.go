@@ -67,6 +67,11 @@ const (
 	// wakeTime is how long a wake-up may take to find a worker before the
 	// reconciler sends another.
 	wakeTime = 15 * time.Second
+	// jobTime bounds one envelope and one shift of work on an operation.
+	jobTime = 35 * time.Second
+	// netTime is after how long River hands out an envelope that this process
+	// has not finished with.
+	netTime = 20 * time.Second
 	// reconcileEvery is how often each replica looks for what is due or lost.
 	reconcileEvery = 500 * time.Millisecond
 )
@@ -82,14 +87,14 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 	client, err := river.NewClient(s.driver, &river.Config{
 		Workers: workers,
 		Queues: map[string]river.QueueConfig{
-			envelopeQueue:  {MaxWorkers: 32},
+			envelopeQueue:  {MaxWorkers: 16},  // only what was lost on the way
 			operationQueue: {MaxWorkers: 100}, // they mostly wait for vendors
 		},
 		FetchCooldown:     20 * time.Millisecond,
 		FetchPollInterval: 500 * time.Millisecond,
 		// A worker that was killed is noticed after this. One that only slept may
 		// wake beside its successor: envelopes and epochs make that harmless.
-		JobTimeout:           35 * time.Second,
+		JobTimeout:           jobTime,
 		RescueStuckJobsAfter: 45 * time.Second,
 		SoftStopTimeout:      5 * time.Second,
 		// An envelope may come again up to an hour later, and is known that long.
@@ -103,14 +108,35 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 }
 
 // Receive makes envelopes durable: when it returns nil, each will be handled,
-// once, whatever crashes. All of them or none.
+// once, whatever crashes. All of them or none. They are handled at once in this
+// process; River has them too, for later, and hands them out if that fails.
 func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
+	var later time.Time // not running yet: River takes them as soon as it is
+	if s.local.running() {
+		later = time.Now().Add(netTime)
+	}
 	params := make([]river.InsertManyParams, len(envelopes))
 	for i, e := range envelopes {
-		params[i] = river.InsertManyParams{Args: envelopeArgs(e)}
+		opts := envelopeArgs{}.InsertOpts()
+		opts.ScheduledAt = later
+		params[i] = river.InsertManyParams{Args: envelopeArgs(e), InsertOpts: &opts}
 	}
-	if _, err := s.river.InsertManyFast(ctx, params); err != nil {
+	kept, err := s.river.InsertMany(ctx, params)
+	if err != nil {
 		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
+	}
+	for i, k := range kept {
+		if k.UniqueSkippedAsDuplicate {
+			continue
+		}
+		s.local.soon(func(ctx context.Context) {
+			e := envelopes[i]
+			ctx, cancel := context.WithTimeout(ctx, jobTime)
+			defer cancel()
+			if guard(ctx, s.log, "envelope", e.ID, func() error { return s.handlers.Envelope(ctx, e.Body) }) == nil {
+				s.local.handled(k.Job.ID)
+			}
+		})
 	}
 	return nil
 }
@@ -121,6 +147,14 @@ func (s *Store) wake(ctx context.Context, tx *sql.Tx, id operation.ID, epoch int
 		return fmt.Errorf("enqueue operation %s: %w", id, err)
 	}
 	return nil
+}
+
+// wakeHere works on an operation in this process, without waiting for the queue.
+// The epoch lets one of the two have it.
+func (s *Store) wakeHere(id operation.ID, epoch int64) {
+	s.local.soon(func(ctx context.Context) {
+		_ = guard(ctx, s.log, "operation", string(id), func() error { return s.handlers.Wake(ctx, id, epoch) }) // logged; the queue tries again
+	})
 }
 
 type envelopeWorker struct {
@@ -169,18 +203,48 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 	if err := s.river.Start(ctx); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
+	s.local.start(ctx)
+	defer s.finish(log)
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.river.Stopped():
 			return nil
+		case ids := <-s.local.done:
+			if err := s.strike(ctx, ids); err != nil {
+				log.WarnContext(ctx, "handled envelopes could not be struck off; they will be handled again, without effect", "error", err)
+			}
 		case <-tick.C:
 			if err := s.reconcile(ctx); err != nil && ctx.Err() == nil {
 				log.ErrorContext(ctx, "looking for due and lost operations failed", "error", err)
 			}
 		}
 	}
+}
+
+// finish waits for what runs here and strikes off what it handled.
+func (s *Store) finish(log *slog.Logger) {
+	if ids := s.local.wait(); len(ids) > 0 {
+		if err := s.strike(context.Background(), ids); err != nil {
+			log.Warn("handled envelopes could not be struck off; they will be handled again, without effect", "error", err)
+		}
+	}
+}
+
+// strike takes handled envelopes off River's list. They stay known, so that the
+// same envelope is not taken again.
+func (s *Store) strike(ctx context.Context, jobs []int64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return s.inTx(ctx, "strike envelopes off", func(tx *sql.Tx) error {
+		for _, id := range jobs {
+			if _, err := s.river.JobCancelTx(ctx, tx, id); err != nil && !errors.Is(err, rivertype.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // reconcile wakes operations that are due or whose worker is gone, and ends the
@@ -219,6 +283,9 @@ func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time
 	})
 	if errors.Is(err, operation.ErrStale) {
 		return nil // another replica woke it, or its worker is alive after all
+	}
+	if err == nil {
+		s.wakeHere(op.ID, op.Epoch+1)
 	}
 	return err
 }

@@ -46,6 +46,7 @@ type Store struct {
 	listen   *pgxpool.Pool // for River's LISTEN, on PostgreSQL
 	river    *river.Client[*sql.Tx]
 	driver   riverdriver.Driver[*sql.Tx]
+	local    *local
 	handlers Handlers
 	recorder Recorder
 	now      func() time.Time
@@ -66,7 +67,7 @@ var ErrNewer = errors.New("the database was made by a newer twokey")
 // Open connects to address, "sqlite:PATH" or "postgres://…", and brings its
 // tables up to date. Close it after Run has returned.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
-	s := &Store{recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1)}
+	s := &Store{local: newLocal(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1)}
 	dialect, err := s.connect(ctx, address)
 	if err != nil {
 		return nil, err

@@ -356,6 +356,7 @@ func TestEachEnvelopeIsHandledOnceHoweverOftenItComes(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {
 		s := open(t, address)
 		handled := make(chan string, 100)
+		running(t, s, store.Handlers{Envelope: func(_ context.Context, body json.RawMessage) error { handled <- string(body); return nil }})
 		for range 3 {
 			for i := range 5 {
 				if err := s.Receive(t.Context(), []store.Envelope{{ID: fmt.Sprint("e", i), Body: json.RawMessage(fmt.Sprint(i))}}); err != nil {
@@ -363,7 +364,6 @@ func TestEachEnvelopeIsHandledOnceHoweverOftenItComes(t *testing.T) {
 				}
 			}
 		}
-		running(t, s, store.Handlers{Envelope: func(_ context.Context, body json.RawMessage) error { handled <- string(body); return nil }})
 		seen := map[string]int{}
 		for range 5 {
 			seen[<-handled]++
