@@ -150,7 +150,7 @@ func (s *Server) requested(form url.Values) (*application, string, *refusal) {
 	if g := form.Get("grant_type"); g != "client_credentials" {
 		return nil, "", refuse(grantUnsupported, g)
 	}
-	resource, ok := strings.CutSuffix(form.Get("scope"), "/.default")
+	resource, ok := strings.CutSuffix(resourceScope(form.Get("scope")), "/.default")
 	if !ok {
 		return nil, "", refuse(scopeNotDefault, form.Get("scope"))
 	}
@@ -163,6 +163,15 @@ func (s *Server) requested(form url.Values) (*application, string, *refusal) {
 		return nil, "", refuse(applicationUnknown, client)
 	}
 	return a, resource, nil
+}
+
+// resourceScope leaves out the scopes that MSAL always sends and that mean
+// nothing to an application.
+func resourceScope(scope string) string {
+	scopes := slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
+		return s == "openid" || s == "offline_access" || s == "profile"
+	})
+	return strings.Join(scopes, " ")
 }
 
 // admit decides whether the application may have a token now.

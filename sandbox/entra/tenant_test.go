@@ -274,6 +274,12 @@ func TestEveryRefusalHasItsNumber(t *testing.T) {
 		{"a scope without .default", func(w *world) (string, string, []string) {
 			return w.owned.Client, w.ownedSecret, []string{"scope", "https://graph.microsoft.com/User.Read"}
 		}, 1002012},
+		{"the scopes that MSAL adds", func(w *world) (string, string, []string) {
+			return w.owned.Client, w.ownedSecret, []string{"scope", "https://graph.microsoft.com/.default openid offline_access profile"}
+		}, 0},
+		{"two resources at once", func(w *world) (string, string, []string) {
+			return w.owned.Client, w.ownedSecret, []string{"scope", "https://graph.microsoft.com/.default " + w.foreign.Client + "/.default"}
+		}, 500011},
 		{"another grant", func(w *world) (string, string, []string) {
 			return w.owned.Client, w.ownedSecret, []string{"grant_type", "password"}
 		}, 70003},

@@ -1,0 +1,301 @@
+package entra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/microsoftgraph/msgraph-sdk-go/applications"
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+
+	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/runbook"
+)
+
+// ErrNoApplication is wrapped by what Application returns for a client id that
+// the tenant does not have.
+var ErrNoApplication = errors.New("no such application in the tenant")
+
+// Taking back a key that was just made may have to wait for the replica that
+// does not know it yet.
+const takeBackTime = 90 * time.Second
+
+// lag is when to look again for a key that one replica knows and another does not.
+const lag = 2 * time.Second
+
+// Application reads the application, its service principal, owners and policies.
+// Each read may be answered by a replica that is behind, so a key that is not
+// listed may exist and a listed one may be gone: who must know reads again. Keys
+// come in a fixed order, so that reads can be compared.
+func (c *Client) Application(ctx context.Context, client runbook.ClientID) (runbook.Application, error) {
+	if !isGUID(string(client)) {
+		return runbook.Application{}, operation.Permanent(fmt.Errorf("read an application: the client id %q is not a GUID", client))
+	}
+	found, err := c.application(ctx, client)
+	if err != nil {
+		return runbook.Application{}, err
+	}
+	out := runbook.Application{
+		Object:   runbook.ObjectID(text(found.GetId())),
+		Client:   client,
+		Name:     text(found.GetDisplayName()),
+		Disabled: isDisabled(found),
+	}
+	for _, p := range found.GetPasswordCredentials() {
+		out.Keys = append(out.Keys, key(p))
+	}
+	if err := c.addPrincipal(ctx, &out); err != nil {
+		return runbook.Application{}, err
+	}
+	slices.SortFunc(out.Keys, func(a, b runbook.Key) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	if err := c.addOwnership(ctx, &out); err != nil {
+		return runbook.Application{}, err
+	}
+	created := time.Time{}
+	if at := found.GetCreatedDateTime(); at != nil {
+		created = *at
+	}
+	return out, c.addPolicy(ctx, &out, created)
+}
+
+// application asks by client id, which the SDK's builder has no word for; it
+// takes the address as it is.
+func (c *Client) application(ctx context.Context, client runbook.ClientID) (models.Applicationable, error) {
+	address := c.graphURL + "/applications(appId='" + string(client) + "')?$select=id,appId,displayName,createdDateTime,isDisabled,passwordCredentials"
+	var found models.Applicationable
+	err := c.read(ctx, "read application "+string(client), func(ctx context.Context) (err error) {
+		found, err = c.apps.ByApplicationId(string(client)).WithUrl(address).Get(ctx, nil)
+		if err == nil && (found == nil || found.GetId() == nil) {
+			err = errUnreadable
+		}
+		return err
+	})
+	if status(err) == http.StatusNotFound {
+		return nil, operation.Permanent(fmt.Errorf("application %s: %w", client, ErrNoApplication))
+	}
+	return found, err
+}
+
+// isDisabled reads a property that this version of the SDK has no method for.
+func isDisabled(a models.Applicationable) bool {
+	b, ok := a.GetAdditionalData()["isDisabled"].(*bool)
+	return ok && b != nil && *b
+}
+
+func key(p models.PasswordCredentialable) runbook.Key {
+	k := runbook.Key{Name: text(p.GetDisplayName()), Hint: text(p.GetHint())}
+	if id := p.GetKeyId(); id != nil {
+		k.ID = runbook.KeyID(id.String())
+	}
+	if t := p.GetStartDateTime(); t != nil {
+		k.Start = *t
+	}
+	if t := p.GetEndDateTime(); t != nil {
+		k.End = *t
+	}
+	return k
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+type principal struct {
+	ID        runbook.ObjectID `json:"id"`
+	Enabled   bool             `json:"accountEnabled"`
+	Passwords []struct {
+		ID    runbook.KeyID `json:"keyId"`
+		Name  string        `json:"displayName"`
+		Hint  string        `json:"hint"`
+		Start time.Time     `json:"startDateTime"`
+		End   time.Time     `json:"endDateTime"`
+	} `json:"passwordCredentials"`
+}
+
+// addPrincipal reads the service principal, whose own secrets sign the
+// application in as well as the application's do.
+func (c *Client) addPrincipal(ctx context.Context, a *runbook.Application) error {
+	p, err := get[principal](ctx, c, "read the service principal of "+a.Name,
+		"/servicePrincipals(appId='"+string(a.Client)+"')?$select=id,accountEnabled,passwordCredentials")
+	if status(err) == http.StatusNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.ServicePrincipal, a.PrincipalEnabled = p.ID, p.Enabled
+	for _, k := range p.Passwords {
+		a.Keys = append(a.Keys, runbook.Key{ID: k.ID, Name: k.Name, Hint: k.Hint, Start: k.Start, End: k.End, OnServicePrincipal: true})
+	}
+	return nil
+}
+
+type object struct {
+	ID runbook.ObjectID `json:"id"`
+}
+
+// addOwnership tells whether our own service principal owns the application.
+func (c *Client) addOwnership(ctx context.Context, a *runbook.Application) error {
+	own, err := c.ownPrincipal(ctx)
+	if err != nil {
+		return err
+	}
+	owners, err := list[object](ctx, c, "read the owners of "+a.Name, "/applications/"+string(a.Object)+"/owners?$select=id")
+	if status(err) == http.StatusForbidden {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.OwnersRead = true
+	a.OwnedByUs = slices.Contains(owners, object{own})
+	return nil
+}
+
+// ownPrincipal returns our service principal, which never changes.
+func (c *Client) ownPrincipal(ctx context.Context) (runbook.ObjectID, error) {
+	c.mu.Lock()
+	own := c.own
+	c.mu.Unlock()
+	if own != "" {
+		return own, nil
+	}
+	p, err := get[object](ctx, c, "read the bot's own service principal", "/servicePrincipals(appId='"+string(c.clientID)+"')?$select=id")
+	if err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own = p.ID
+	return p.ID, nil
+}
+
+// AddPassword makes a key and hands its text to keep, under ctx. The text is not
+// held after keep returns. When keep fails, the key is removed again; if that
+// fails too, the error names the key that is left.
+//
+// It never sends a start: Entra's own clock must not find it in the future.
+func (c *Client) AddPassword(ctx context.Context, app runbook.ObjectID, name string, end time.Time, keep func(context.Context, runbook.Key, operation.Secret) error) (runbook.Key, error) {
+	credential := models.NewPasswordCredential()
+	credential.SetDisplayName(&name)
+	credential.SetEndDateTime(&end)
+	body := applications.NewItemAddPasswordPostRequestBody()
+	body.SetPasswordCredential(credential)
+
+	var added models.PasswordCredentialable
+	err := c.write(ctx, "add a secret called "+name, func(ctx context.Context) (err error) {
+		added, err = c.apps.ByApplicationId(string(app)).AddPassword().Post(ctx, body, nil)
+		if err == nil && (added == nil || added.GetKeyId() == nil || text(added.GetSecretText()) == "") {
+			err = errUnreadable
+		}
+		return err
+	})
+	if err != nil {
+		return runbook.Key{}, err
+	}
+	k := key(added)
+	if err := keep(ctx, k, operation.NewSecret(*added.GetSecretText())); err != nil {
+		return runbook.Key{}, errors.Join(fmt.Errorf("keep the new secret %s: %w", k.ID, err), c.takeBack(ctx, app, k))
+	}
+	return k, nil
+}
+
+// takeBack removes a key that was made a moment ago, even when ctx is over. A
+// replica that does not know it yet says "no such key", so only a removal that
+// was confirmed counts.
+func (c *Client) takeBack(ctx context.Context, app runbook.ObjectID, k runbook.Key) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTime)
+	defer cancel()
+	for pause := c.pause; ; pause *= 2 {
+		err := c.sendRemove(ctx, app, k)
+		if err == nil {
+			return nil
+		}
+		if s := status(err); s == http.StatusForbidden || s == http.StatusUnauthorized {
+			return fmt.Errorf("the new key %s is left on the application: %w", k.ID, err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("the new key %s may be left on the application: %w", k.ID, err)
+		}
+	}
+}
+
+// RemovePassword removes exactly that key of the application or, where the key
+// says so, of its service principal. A key that Graph does not know and that is
+// not listed either is gone. One that Graph does not know and that is still
+// listed is a replica's lag: the error is not permanent.
+func (c *Client) RemovePassword(ctx context.Context, app runbook.ObjectID, k runbook.Key) error {
+	err := c.sendRemove(ctx, app, k)
+	if s := status(err); s != http.StatusBadRequest && s != http.StatusNotFound {
+		return err
+	}
+	listed, readErr := c.lists(ctx, app, k)
+	switch {
+	case readErr != nil:
+		return fmt.Errorf("see whether key %s is gone: %w", k.ID, readErr)
+	case listed:
+		return operation.NotYet{After: lag, Why: fmt.Sprintf("key %s is listed and cannot be removed yet", k.ID)}
+	default:
+		return nil
+	}
+}
+
+// sendRemove asks Graph to remove the key, wherever it is.
+func (c *Client) sendRemove(ctx context.Context, app runbook.ObjectID, k runbook.Key) error {
+	id, err := uuid.Parse(string(k.ID))
+	if err != nil {
+		return operation.Permanent(fmt.Errorf("remove a key: %q is not a key id", k.ID))
+	}
+	builder := c.apps.ByApplicationId(string(app)).RemovePassword()
+	if k.OnServicePrincipal {
+		client, err := c.clientOf(ctx, app)
+		if err != nil {
+			return err
+		}
+		builder = builder.WithUrl(c.graphURL + "/servicePrincipals(appId='" + client + "')/removePassword")
+	}
+	body := applications.NewItemRemovePasswordPostRequestBody()
+	body.SetKeyId(&id)
+	return c.write(ctx, "remove key "+string(k.ID), func(ctx context.Context) error { return builder.Post(ctx, body, nil) })
+}
+
+// clientOf returns an application's client id, by which its service principal
+// can be addressed.
+func (c *Client) clientOf(ctx context.Context, app runbook.ObjectID) (string, error) {
+	found, err := get[struct {
+		AppID string `json:"appId"`
+	}](ctx, c, "read application "+string(app), "/applications/"+string(app)+"?$select=appId")
+	if err == nil && !isGUID(found.AppID) {
+		err = fmt.Errorf("read application %s: %w", app, errUnreadable)
+	}
+	return found.AppID, err
+}
+
+// lists reports whether a read lists the key.
+func (c *Client) lists(ctx context.Context, app runbook.ObjectID, k runbook.Key) (bool, error) {
+	path := "/applications/" + string(app)
+	if k.OnServicePrincipal {
+		client, err := c.clientOf(ctx, app)
+		if err != nil {
+			return false, err
+		}
+		path = "/servicePrincipals(appId='" + client + "')"
+	}
+	found, err := get[principal](ctx, c, "read the keys of "+string(app), path+"?$select=id,passwordCredentials")
+	for _, p := range found.Passwords {
+		if strings.EqualFold(string(p.ID), string(k.ID)) {
+			return true, err
+		}
+	}
+	return false, err
+}
