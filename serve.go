@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,8 +35,14 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	key, err := audit.ReadKey(cfg.Record.KeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the record has no signing key yet; make it once: twokey audit key %s --name %s", cfg.Record.KeyFile, cfg.Record.Origin)
+	}
 	if err != nil {
 		return err
+	}
+	if key.Name() != cfg.Record.Origin {
+		return fmt.Errorf("the key in %s signs as %q, and the configuration's record.origin is %q: correct whichever is wrong", cfg.Record.KeyFile, key.Name(), cfg.Record.Origin)
 	}
 	record := audit.NewLog(key, audit.Cadence{}, now)
 	db, err := store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log})
@@ -48,10 +55,14 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	if err != nil {
 		return err
 	}
-	directory, err := entra.New(entra.Config{
-		Tenant: cfg.Entra.Tenant, ClientID: cfg.Entra.ClientID, ClientSecret: cfg.Entra.Secret, Assertion: assertion(cloud),
-		LoginURL: cfg.Entra.LoginURL, GraphURL: cfg.Entra.GraphURL, CAFile: cfg.Entra.CAFile,
-	})
+	identity := entra.Config{
+		Tenant: cfg.Entra.Tenant, ClientID: runbook.ClientID(cfg.Entra.ClientID), Secret: cfg.Entra.Secret,
+		LoginURL: cfg.Entra.LoginURL, GraphURL: cfg.Entra.GraphURL, CAFile: cfg.Entra.CAFile, Log: log,
+	}
+	if identity.Secret.IsZero() {
+		identity.Assertion = assertion(cloud)
+	}
+	directory, err := entra.New(identity)
 	if err != nil {
 		return err
 	}

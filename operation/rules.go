@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +29,8 @@ type Rules struct {
 	Directory Directory
 	Planners  map[Kind]Planner
 	Now       func() time.Time
+
+	guesses sync.Map // UserID to the address it had when it was last looked up
 }
 
 // Ask is a person's request for an operation.
@@ -84,11 +88,11 @@ func (r *Rules) Request(ctx context.Context, ask Ask) (Operation, error) {
 
 func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 	now := r.Now()
-	who, err := r.standing(ctx, ask.User, ask.Channel)
+	who, err := r.standing(ctx, ask.User, ask.Channel, ask.Policy.Requesters)
 	if err != nil {
 		return Operation{}, err
 	}
-	if err := r.mayAsk(ctx, who, ask); err != nil {
+	if err := mayAsk(who, ask); err != nil {
 		return Operation{}, err
 	}
 	if err := r.free(ctx, ask); err != nil {
@@ -119,15 +123,9 @@ func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 }
 
 // mayAsk checks the requester and what they wrote.
-func (r *Rules) mayAsk(ctx context.Context, who standing, ask Ask) error {
-	if ask.Policy.Requesters != "" {
-		in, err := r.inGroup(ctx, ask.Policy.Requesters, ask.User)
-		if err != nil {
-			return err
-		}
-		if !in {
-			return Refuse(CodeNotRequester, "Only members of the requesters' group may ask for this. Ask one of them, or have the group's owner add you.")
-		}
+func mayAsk(who standing, ask Ask) error {
+	if ask.Policy.Requesters != "" && !who.Member {
+		return Refuse(CodeNotRequester, "Only members of the requesters' group may ask for this. Ask one of them, or have the group's owner add you.")
 	}
 	if strings.TrimSpace(ask.Reason) == "" {
 		return Refuse(CodeNoReason, "Please say why: the second person decides by it, and the record keeps it. Nothing was changed.")
@@ -197,11 +195,8 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 	if err := fits(op, click, now); err != nil {
 		return op, err
 	}
-	who, err := r.standing(ctx, click.User, click.Channel)
+	who, err := r.standing(ctx, click.User, click.Channel, op.Plan.Policy.Approvers)
 	if err != nil {
-		return op, err
-	}
-	if who.Approver, err = r.inGroup(ctx, op.Plan.Policy.Approvers, click.User); err != nil {
 		return op, err
 	}
 	if err := judge(op, click, who); err != nil {
@@ -240,29 +235,53 @@ func fits(op Operation, click Click, now time.Time) error {
 
 // standing is what is known of a person at one instant.
 type standing struct {
-	Person   Person
-	Approver bool
+	Person Person
+	Member bool // of the group that was asked for
 }
 
-// standing looks the person and the channel up, now, and refuses whoever is not
-// a full member with exactly one enabled identity.
-func (r *Rules) standing(ctx context.Context, user UserID, channel ChannelID) (standing, error) {
+// standing looks a person, the place and a group up, all at once and now, and
+// refuses whoever is not a full member with exactly one enabled identity.
+func (r *Rules) standing(ctx context.Context, user UserID, channel ChannelID, group GroupID) (standing, error) {
+	var (
+		wg                            sync.WaitGroup
+		who                           standing
+		placeErr, personErr, groupErr error
+	)
+	wg.Go(func() { placeErr = r.place(ctx, channel) })
+	wg.Go(func() { who.Person, personErr = r.person(ctx, user) })
+	if group != "" {
+		wg.Go(func() { who.Member, groupErr = r.inGroup(ctx, group, user) })
+	}
+	wg.Wait()
+	for _, err := range []error{placeErr, personErr, groupErr} {
+		if err != nil {
+			return standing{}, err
+		}
+	}
+	return who, nil
+}
+
+// place refuses channels that people outside the organisation can read.
+func (r *Rules) place(ctx context.Context, channel ChannelID) error {
 	c, err := r.Chat.Channel(ctx, channel)
 	if err != nil {
-		return standing{}, RefuseBecause(err, CodeLookup, "I could not look this channel up, so I refuse. Invite me to it, or try again in the operations channel. Nothing was changed.")
+		return RefuseBecause(err, CodeLookup, "I could not look this channel up, so I refuse. Invite me to it, or try again in the operations channel. Nothing was changed.")
 	}
 	if c.Shared {
-		return standing{}, Refuse(CodeSharedChannel, "This channel is shared with people outside the organisation. Please use the operations channel. Nothing was changed.")
+		return Refuse(CodeSharedChannel, "This channel is shared with people outside the organisation. Please use the operations channel. Nothing was changed.")
 	}
-	p, err := r.person(ctx, user)
-	if err != nil {
-		return standing{}, err
-	}
-	return standing{Person: p}, nil
+	return nil
 }
 
-// person resolves a chat account to the human being behind it.
+// person resolves a chat account to the human being behind it. When the account's
+// address is known from before, the directory is asked about it meanwhile; its
+// answer counts only if the account still has that address.
 func (r *Rules) person(ctx context.Context, user UserID) (Person, error) {
+	guess := r.guessed(user)
+	early := make(chan identity, 1)
+	if guess != "" {
+		go func() { early <- r.identity(ctx, guess) }()
+	}
 	m, err := r.Chat.Member(ctx, user)
 	if err != nil {
 		return Person{}, RefuseBecause(err, CodeLookup, "I could not look you up in the chat, so I refuse. Please try again. Nothing was changed.")
@@ -273,14 +292,40 @@ func (r *Rules) person(ctx context.Context, user UserID) (Person, error) {
 	if m.Email == "" {
 		return Person{}, Refuse(CodeNoIdentity, "Your chat profile has no confirmed e-mail address, so I can't tell who you are in Entra. Have it confirmed, then try again. Nothing was changed.")
 	}
-	id, enabled, err := r.Directory.Person(ctx, m.Email)
-	if err != nil {
-		return Person{}, RefuseBecause(err, CodeLookup, "I could not find exactly one Entra identity for your e-mail address, so I refuse. Try again; if it stays, have the directory's owner look at your address. Nothing was changed.")
+	var id identity
+	if m.Email == guess {
+		id = <-early
+	} else {
+		id = r.identity(ctx, m.Email)
 	}
-	if !enabled || id == "" {
+	if id.err != nil {
+		return Person{}, RefuseBecause(id.err, CodeLookup, "I could not find exactly one Entra identity for your e-mail address, so I refuse. Try again; if it stays, have the directory's owner look at your address. Nothing was changed.")
+	}
+	if !id.enabled || id.person == "" {
 		return Person{}, Refuse(CodeNoIdentity, "Your Entra identity is disabled, so I refuse. Nothing was changed.")
 	}
-	return Person{User: user, Person: id, Name: m.Name}, nil
+	r.guesses.Store(user, m.Email)
+	return Person{User: user, Person: id.person, Name: m.Name}, nil
+}
+
+// identity is the directory's answer about one address.
+type identity struct {
+	person  PersonID
+	enabled bool
+	err     error
+}
+
+func (r *Rules) identity(ctx context.Context, email string) identity {
+	person, enabled, err := r.Directory.Person(ctx, email)
+	return identity{person, enabled, err}
+}
+
+// guessed is the address that the account had when it was last looked up. It only
+// saves time: nothing is decided by it.
+func (r *Rules) guessed(user UserID) string {
+	email, _ := r.guesses.Load(user)
+	s, _ := email.(string)
+	return s
 }
 
 func (r *Rules) inGroup(ctx context.Context, group GroupID, user UserID) (bool, error) {
@@ -318,7 +363,7 @@ func judge(op Operation, click Click, who standing) error {
 }
 
 func approverOnly(who standing) error {
-	if !who.Approver {
+	if !who.Member {
 		return Refuse(CodeNotApprover, "Only members of the approvers' group may do this. Nothing was changed.")
 	}
 	return nil
@@ -354,10 +399,10 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 	t.Operation.State = to
 	t.Operation.DecidedBy, t.Operation.DecidedAt, t.Operation.DecisionWords = who, now, click.Words
 	t.Operation.Proposal = Proposal{}
-	switch click.Event {
-	case Confirm:
+	if click.Event == Confirm {
 		t.Operation.Approver = who
-	case Retry, Undo:
+	}
+	if click.Event == Retry || click.Event == Undo {
 		t.Operation.Phase, t.Operation.StepSince, t.Operation.Trouble = Doing, time.Now(), ""
 		if click.Event == Undo && op.ParkedFrom != Undoing {
 			t.Operation.FailedStep = op.Step
@@ -390,14 +435,24 @@ func (r *Rules) somebodyEligible(ctx context.Context, op Operation) error {
 	if err != nil {
 		return RefuseBecause(err, CodeLookup, "I could not read the approvers' group, so I refuse. Please try again. Nothing was changed.")
 	}
+	var (
+		wg       sync.WaitGroup
+		slots    = make(chan struct{}, 8) // the chat's limits are for everybody
+		eligible atomic.Bool
+	)
 	for _, user := range members {
-		p, err := r.person(ctx, user)
-		if err != nil {
-			continue // somebody who can't be looked up is nobody who can confirm
-		}
-		if !same(p, op.Requester) {
-			return nil
-		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			// Somebody who can't be looked up is nobody who can confirm.
+			if p, err := r.person(ctx, user); err == nil && !same(p, op.Requester) {
+				eligible.Store(true)
+			}
+		})
+	}
+	wg.Wait()
+	if eligible.Load() {
+		return nil
 	}
 	return Refuse(CodeNobodyEligible, "Nobody could confirm this: the approvers' group has no other full member with an enabled identity. Have its owner add somebody, then ask again. Nothing was changed.")
 }
@@ -408,11 +463,8 @@ func (r *Rules) StillApproved(ctx context.Context, op Operation) error {
 	if op.Approver.User == "" || same(op.Approver, op.Requester) {
 		return Refuse(CodeSamePerson, "The operation has no second person's confirmation.")
 	}
-	who, err := r.standing(ctx, op.Approver.User, op.Channel)
+	who, err := r.standing(ctx, op.Approver.User, op.Channel, op.Plan.Policy.Approvers)
 	if err != nil {
-		return err
-	}
-	if who.Approver, err = r.inGroup(ctx, op.Plan.Policy.Approvers, op.Approver.User); err != nil {
 		return err
 	}
 	return secondKey(who, op.Requester, "asked for this")
