@@ -72,12 +72,27 @@ const (
 	listMax   = 7000
 )
 
+// richList is slack-go's RichTextList without "offset", which Slack's own types do
+// not know.
+type richList struct {
+	Type     slack.RichTextElementType     `json:"type"`
+	Style    slack.RichTextListElementType `json:"style"`
+	Elements []slack.RichTextElement       `json:"elements"`
+}
+
+// RichTextElementType implements slack.RichTextElement.
+func (l richList) RichTextElementType() slack.RichTextElementType { return l.Type }
+
+func newList(style slack.RichTextListElementType, items []slack.RichTextElement) richList {
+	return richList{Type: slack.RTEList, Style: style, Elements: items}
+}
+
 // list adds lines until there is no room, and says how many it left out.
 func (b *builder) list(lines []line) (left int) {
 	var items []slack.RichTextElement
 	flush := func() {
 		if len(items) > 0 {
-			b.add(slack.NewRichTextBlock("", slack.NewRichTextList(slack.RTEListBullet, 0, items...)))
+			b.add(slack.NewRichTextBlock("", newList(slack.RTEListBullet, items)))
 			items = nil
 		}
 	}
@@ -106,7 +121,7 @@ func (b *builder) steps(title string, steps []operation.StepState, classic bool)
 			l := line{sign(markSign(s.Mark)), words(s.Name), say(" (" + markWords(s.Mark) + ")")}
 			items = append(items, slack.NewRichTextSection(l.rich()...))
 		}
-		b.add(slack.NewRichTextBlock("", slack.NewRichTextList(slack.RTEListOrdered, 0, items...)))
+		b.add(slack.NewRichTextBlock("", newList(slack.RTEListOrdered, items)))
 	} else {
 		b.text = append(b.text, title)
 		b.add(planBlock(title, steps))

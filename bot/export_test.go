@@ -1,0 +1,8 @@
+package bot
+
+// They lend what the goldens show to the tests against the stand-in.
+var (
+	AllMessages = messages
+	AllModals   = modals
+	ViewOf      = Modal.view
+)
