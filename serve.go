@@ -51,7 +51,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	}
 	defer db.Close()
 
-	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, EndpointURL: cfg.AWS.EndpointURL})
+	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL})
 	if err != nil {
 		return err
 	}

@@ -282,7 +282,7 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 		Changes: []operation.Change{
 			{What: "Entra application " + l.app.Name, From: "key " + string(l.old.ID) + ", ends " + day(l.old.End), To: "new key named " + Mark(op.ID) + ", ends " + day(l.newEnds)},
 			{What: "SSM parameter " + l.live.Name, From: fmt.Sprintf("version %d", l.live.Version), To: fmt.Sprintf("version %d", l.live.Version+1)},
-			{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + l.service.TaskDefinition, To: "the same, all tasks started anew"},
+			{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + shortARN(l.service.TaskDefinition), To: "the same, all tasks started anew"},
 			{What: "Old key " + string(l.old.ID), From: "works", To: removal},
 		},
 	}, nil
@@ -310,13 +310,16 @@ func addMonths(t time.Time, months int) time.Time {
 	return first.AddDate(0, 0, min(t.Day(), last)-1)
 }
 
+// shortARN is what follows the last slash: "sharepoint:7".
+func shortARN(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+
 func day(t time.Time) string   { return t.UTC().Format("2006-01-02") }
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // words says a duration as people do.
 func words(d time.Duration) string {
 	switch {
-	case d%(24*time.Hour) == 0:
+	case d > 48*time.Hour && d%(24*time.Hour) == 0:
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	case d%time.Hour == 0:
 		return fmt.Sprintf("%d hours", int(d.Hours()))
