@@ -152,7 +152,7 @@ func (c Config) check() error {
 
 // transport trusts the system's authorities and those of the CA file.
 func (c Config) transport() (*http.Transport, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody replaces the default transport here
+	t := http.DefaultTransport.(*http.Transport).Clone()
 	if c.CAFile == "" {
 		return t, nil
 	}

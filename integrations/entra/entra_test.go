@@ -303,6 +303,19 @@ func TestPoliciesClipAndForbidAsTheyHold(t *testing.T) {
 	}
 }
 
+func TestAPolicyThatIsNotUnderstoodCountsAsNotRead(t *testing.T) {
+	for iso, want := range map[string][]any{
+		"P6M": {time.Duration(0), false}, "for ever": {time.Duration(0), false},
+		"P1Y": {365 * 24 * time.Hour, true}, "P4DT12H": {108 * time.Hour, true},
+	} {
+		w := newWorld(t, "Policy.Read.All")
+		w.tenant.SetDefaultPolicy(sandbox.Policy{Enabled: true, MaxLifetimeDays: 90})
+		w.spoil = func(_ string, answer []byte) []byte { return bytes.ReplaceAll(answer, []byte("P90D"), []byte(iso)) }
+		got := w.read()
+		same(t, want, []any{got.MaxSecretLifetime, got.PolicyRead})
+	}
+}
+
 func TestASecretIsMadeHandedOverProvenAndRemoved(t *testing.T) {
 	w := newWorld(t)
 	k, text, err := w.add("twokey:k7m2p9")

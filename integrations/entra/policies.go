@@ -66,10 +66,10 @@ func (c *Client) addPolicy(ctx context.Context, a *runbook.Application, created 
 			overlay(effective, p.Restrictions.Passwords)
 		}
 	}
-	a.PolicyRead = true
 	a.NewSecretsForbid = effective[newPasswords].holds(created)
+	a.PolicyRead = true
 	if r := effective[passwordLifetime]; r.holds(created) {
-		a.MaxSecretLifetime = lifetime(r.Longest)
+		a.MaxSecretLifetime, a.PolicyRead = lifetime(r.Longest)
 	}
 	return nil
 }
@@ -84,18 +84,17 @@ func (r restriction) holds(created time.Time) bool {
 	return r.State == "enabled" && !created.Before(r.NewSince)
 }
 
-// lifetime reads a duration. One that cannot be read caps at a day, since a
-// policy is there: too short is seen in the plan, too long is refused at the
-// first write.
-func lifetime(iso string) time.Duration {
-	const unreadable = 24 * time.Hour
+// lifetime reads a duration; none is no cap. One in months, or otherwise not
+// understood, counts as not read: too long a secret is then refused by Graph at
+// the first write, before anything has changed.
+func lifetime(iso string) (longest time.Duration, understood bool) {
+	if iso == "" {
+		return 0, true
+	}
 	d, err := serialization.ParseISODuration(iso)
 	if err != nil {
-		return unreadable
+		return 0, false
 	}
-	out, err := d.ToDuration()
-	if err != nil || out <= 0 {
-		return unreadable
-	}
-	return out
+	longest, err = d.ToDuration()
+	return longest, err == nil && longest > 0
 }
