@@ -77,6 +77,7 @@ func rotation(state operation.State) operation.Operation {
 		op.Step, op.DecidedBy, op.Trouble = 4, carol(), "ECS answers AccessDenied to UpdateService."
 	case operation.Voided:
 		op.Trouble = "The SSM parameter is at version 8 now; the plan was made for version 7."
+	default: // the others hold no more than that
 	}
 	if !state.Open() && op.EndedAt.IsZero() {
 		op.EndedAt = at(60)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	slackgo "github.com/slack-go/slack"
 
 	"github.com/twokey/twokey/bot"
@@ -82,5 +83,28 @@ func TestEveryMessageIsWhatSlacksOwnTypesSay(t *testing.T) {
 	// The check must be able to say no.
 	if _, err := check(strings.Replace(ts.String(), `"rich_text_section"`, `"rich_text_sektion"`, 1)); err == nil {
 		t.Error("a type that does not exist passes")
+	}
+}
+
+func TestTheManifestAsksForTheScopesThatTheBotNeedsAndNoMore(t *testing.T) {
+	b, err := os.ReadFile("../manifest.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct {
+		OAuth struct {
+			Scopes struct {
+				Bot []string `yaml:"bot"`
+			} `yaml:"scopes"`
+		} `yaml:"oauth_config"`
+	}
+	if err := yaml.Unmarshal(b, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	got, want := manifest.OAuth.Scopes.Bot, bot.Scopes()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("manifest.yml asks for\n%v\nthe bot needs\n%v", got, want)
 	}
 }

@@ -99,7 +99,7 @@ func (b *Bot) Nudge() {
 	}
 }
 
-// RunPoster posts what the outbox holds until ctx ends. It returns a [*Fatal] when
+// RunPoster posts what the outbox holds until ctx ends. All of its parts are needed. It returns a [*Fatal] when
 // Slack does not take the bot's token; what is not posted stays in the outbox.
 func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, progress Progress) error {
 	p := &poster{
@@ -163,7 +163,7 @@ func (p *poster) rest(ctx context.Context) {
 func (p *poster) post(ctx context.Context, n operation.Notice) (final error) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.later(ctx, n, panicError{value: v, stack: debug.Stack()})
+			final = p.later(ctx, n, panicError{value: v, stack: debug.Stack()})
 		}
 	}()
 	spot, id, err := p.deliver(ctx, n)
@@ -171,23 +171,22 @@ func (p *poster) post(ctx context.Context, n operation.Notice) (final error) {
 		return p.later(ctx, n, err)
 	}
 	p.b.m.posts.WithLabelValues(string(n.Kind)).Inc()
-	return p.note(ctx, n, spot, id)
+	p.note(ctx, n, spot, id)
+	return nil
 }
 
 // note writes down that the notice was told. Even when the bot is being stopped:
 // the message is out.
-func (p *poster) note(ctx context.Context, n operation.Notice, spot place, id operation.MessageID) error {
+func (p *poster) note(ctx context.Context, n operation.Notice, spot place, id operation.MessageID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	err := p.outbox.NoticeSent(ctx, n, id)
-	if errors.Is(err, operation.ErrStale) {
+	switch {
+	case errors.Is(err, operation.ErrStale):
 		p.undouble(ctx, n, spot, id)
-		return nil
-	}
-	if err != nil { // the claim runs out, and whoever is next finds the message
+	case err != nil: // the claim runs out, and whoever is next finds the message
 		p.b.log.ErrorContext(ctx, "a posted message could not be noted", "notice", n.Key, "error", err)
 	}
-	return nil
 }
 
 // attempt is what is known before a try.

@@ -54,6 +54,7 @@ func TestEachNoticeIsToldOnceAndInOrder(t *testing.T) {
 	w := newWorld(t)
 	o := newOutbox(w.pending("k7m2p9"))
 	o.add(w.in(card("k7m2p9", 1), entry("k7m2p9", "one"), entry("k7m2p9", "two"))...)
+	o.add(w.in(operation.Notice{Key: "checkpoint:k7m2p9", Kind: operation.NoticeCheckpoint, Operation: "k7m2p9", Text: "twokey\n0\nhash\n\n— sig\n"})...)
 	o.add(operation.Notice{Key: "checkpoint:1", Kind: operation.NoticeCheckpoint, Channel: operation.ChannelID(w.ops), Text: "twokey\n1\nhash\n\n— sig\n"})
 	w.post(w.bot(), o)
 	w.told(o)
@@ -63,7 +64,8 @@ func TestEachNoticeIsToldOnceAndInOrder(t *testing.T) {
 		t.Fatalf("%d messages in the channel, want the card and the checkpoint", len(top))
 	}
 	thread := top[0].Replies
-	if len(thread) != 2 || !strings.HasPrefix(thread[0].Text, "Done and verified: one.") || !strings.HasPrefix(thread[1].Text, "Done and verified: two.") {
+	if len(thread) != 3 || !strings.HasPrefix(thread[0].Text, "Done and verified: one.") || !strings.HasPrefix(thread[1].Text, "Done and verified: two.") ||
+		!strings.HasPrefix(thread[2].Text, "Checkpoint of the record.") {
 		t.Errorf("under the card: %+v", thread)
 	}
 	if !strings.Contains(top[0].Text, "anybody in platform-approvers but <@U0ALICE>") {

@@ -184,7 +184,7 @@ func (s *socket) handle(ctx context.Context, e socketmode.Event) (err error) {
 		s.met()
 	case socketmode.EventTypeConnecting:
 		s.lost()
-	case socketmode.EventTypeConnectionError, socketmode.EventTypeInvalidAuth:
+	case socketmode.EventTypeConnectionError:
 		return s.failed(ctx, e)
 	case socketmode.EventTypeErrorWriteFailed:
 		s.m.unacknowledged.WithLabelValues("write").Inc()
@@ -194,7 +194,8 @@ func (s *socket) handle(ctx context.Context, e socketmode.Event) (err error) {
 		s.log.WarnContext(ctx, "Slack sent what cannot be read, or the connection broke", "type", e.Type, "error", causeOf(e.Data))
 	case socketmode.EventTypeSlashCommand, socketmode.EventTypeInteractive, socketmode.EventTypeEventsAPI:
 		s.take(ctx, e)
-	case socketmode.EventTypeConnected, socketmode.EventTypeDisconnect:
+	case socketmode.EventTypeConnected, socketmode.EventTypeDisconnect, socketmode.EventTypeInvalidAuth:
+		// The client ends with the last one, and says why.
 	}
 	return nil
 }
@@ -269,7 +270,7 @@ func (s *socket) failed(ctx context.Context, e socketmode.Event) error {
 	s.lost()
 	failure, ok := e.Data.(*slack.ConnectionErrorEvent)
 	if !ok {
-		return &Fatal{Code: "invalid_auth", Todo: "Slack does not take the " + appToken}
+		return nil
 	}
 	if f, ok := fatal(failure.ErrorObj, appToken); ok {
 		return f
