@@ -236,6 +236,9 @@ func (l *look) ecs(ctx context.Context) error {
 	for _, place := range s.PlainText {
 		l.warn("Something that looks like a client secret stands in plain text in %s.", place)
 	}
+	for _, what := range s.NotChecked {
+		l.warn("Not checked for client secrets in plain text: %s.", what)
+	}
 	return nil
 }
 

@@ -146,7 +146,9 @@ type Service struct {
 	Secrets map[string]string
 	// PlainText lists places of the task definition where something that looks
 	// like an Entra secret stands in plain text; never the text itself.
-	PlainText   []string
+	PlainText []string
+	// NotChecked lists what could not be looked through for plain text, and why.
+	NotChecked  []string
 	Deployments []Deployment
 }
 

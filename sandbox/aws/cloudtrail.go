@@ -30,7 +30,6 @@ type event struct {
 	detail    string // the event's JSON record
 }
 
-//nolint:revive // AccessKeyId and its like are AWS's spelling
 type (
 	resourceOutput struct{ ResourceType, ResourceName string }
 	eventRecord    struct {

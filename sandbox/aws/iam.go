@@ -136,7 +136,6 @@ func (r *role) decide(action, resource string) (decision string, by []matchedSta
 	return decision, by
 }
 
-//nolint:revive // Id and Arn are AWS's spelling
 type (
 	matchedStatement struct{ SourcePolicyId, SourcePolicyType string }
 	members[T any]   struct {

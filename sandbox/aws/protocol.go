@@ -272,7 +272,7 @@ func writeAnswer(w http.ResponseWriter, a api, name, id string, out any) {
 	metadata := xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}}
 	// A failing write means that the caller is gone; nobody is left to tell.
 	_ = errors.Join(e.EncodeToken(response), e.EncodeElement(out, result),
-		e.EncodeElement(struct{ RequestId string }{id}, metadata), e.EncodeToken(response.End()), e.Flush()) //nolint:revive // RequestId is AWS's spelling
+		e.EncodeElement(struct{ RequestId string }{id}, metadata), e.EncodeToken(response.End()), e.Flush())
 }
 
 // upperMessage tells which errors call their member Message, not message.

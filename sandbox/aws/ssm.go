@@ -11,8 +11,6 @@ import (
 
 // The requests and answers below carry AWS's member names; encoding/json takes
 // them from the fields.
-//
-//nolint:revive // KeyId and its like are AWS's spelling
 type (
 	tag struct{ Key, Value string }
 

@@ -5,7 +5,6 @@ import (
 	"strings"
 )
 
-//nolint:revive // KeyId and its like are AWS's spelling
 type (
 	stringFilter struct {
 		Key, Option string

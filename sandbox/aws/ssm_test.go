@@ -153,7 +153,7 @@ func TestTheAWSCommandWorksAgainstTheStandIn(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, append([]string{"--endpoint-url", s.url, "--region", "eu-central-1", "--output", "text"}, args...)...)
-		cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+botKey, "AWS_SECRET_ACCESS_KEY=anything", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_MAX_ATTEMPTS=1")
+		cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+botKey, "AWS_SECRET_ACCESS_KEY=anything", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_MAX_ATTEMPTS=1", "AWS_PAGER=")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -48,7 +48,6 @@ func newSigningKeys() *signingKeys {
 	}
 }
 
-//nolint:revive // UserId and its like are AWS's spelling
 type (
 	callerIdentityOutput struct{ UserId, Account, Arn string }
 	sessionKeys          struct {

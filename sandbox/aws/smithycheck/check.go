@@ -17,8 +17,8 @@ import (
 
 // Handler passes calls on to next and fails the test for every answer that the
 // models do not allow, and for every request that they do not allow and next
-// took all the same. A call whose connection next cut, and the sandbox's answer
-// of nonsense (HTML), are passed on unlooked at.
+// took all the same. A call whose connection next cut or whose caller gave up,
+// and the sandbox's answer of nonsense (HTML), are passed on unlooked at.
 func Handler(t testing.TB, next http.Handler) http.Handler {
 	t.Helper()
 	var all []*model
@@ -42,7 +42,8 @@ func Handler(t testing.TB, next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		seen := &recorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(seen, r)
-		if seen.hijacked || strings.HasPrefix(seen.Header().Get("Content-Type"), "text/html") {
+		gone := r.Context().Err() != nil && seen.body.Len() == 0 // the caller gave up; nobody was answered
+		if gone || seen.hijacked || strings.HasPrefix(seen.Header().Get("Content-Type"), "text/html") {
 			return
 		}
 		for _, wrong := range judge(all, r.Header, body, seen) {
