@@ -23,7 +23,7 @@ var ErrNoApplication = errors.New("no such application in the tenant")
 
 // Taking back a key that was just made may have to wait for the replica that
 // does not know it yet.
-const takeBackTime = 90 * time.Second
+const takeBackTime = 30 * time.Second
 
 // lag is when to look again for a key that one replica knows and another does not.
 const lag = 2 * time.Second
@@ -41,13 +41,8 @@ func (c *Client) Application(ctx context.Context, client runbook.ClientID) (runb
 		return runbook.Application{}, err
 	}
 	out := runbook.Application{
-		Object:   runbook.ObjectID(text(found.GetId())),
-		Client:   client,
-		Name:     text(found.GetDisplayName()),
-		Disabled: isDisabled(found),
-	}
-	for _, p := range found.GetPasswordCredentials() {
-		out.Keys = append(out.Keys, key(p))
+		Object: found.ID, Client: client, Name: found.Name, Disabled: found.Disabled,
+		Keys: keys(found.Passwords, false),
 	}
 	if err := c.addPrincipal(ctx, &out); err != nil {
 		return runbook.Application{}, err
@@ -56,68 +51,52 @@ func (c *Client) Application(ctx context.Context, client runbook.ClientID) (runb
 	if err := c.addOwnership(ctx, &out); err != nil {
 		return runbook.Application{}, err
 	}
-	created := time.Time{}
-	if at := found.GetCreatedDateTime(); at != nil {
-		created = *at
-	}
-	return out, c.addPolicy(ctx, &out, created)
+	return out, c.addPolicy(ctx, &out, found.Created)
 }
 
-// application asks by client id, which the SDK's builder has no word for; it
-// takes the address as it is.
-func (c *Client) application(ctx context.Context, client runbook.ClientID) (models.Applicationable, error) {
-	address := c.graphURL + "/applications(appId='" + string(client) + "')?$select=id,appId,displayName,createdDateTime,isDisabled,passwordCredentials"
-	var found models.Applicationable
-	err := c.read(ctx, "read application "+string(client), func(ctx context.Context) (err error) {
-		found, err = c.apps.ByApplicationId(string(client)).WithUrl(address).Get(ctx, nil)
-		if err == nil && (found == nil || found.GetId() == nil) {
-			err = errUnreadable
-		}
-		return err
-	})
-	if status(err) == http.StatusNotFound {
-		return nil, operation.Permanent(fmt.Errorf("application %s: %w", client, ErrNoApplication))
+type password struct {
+	ID    runbook.KeyID `json:"keyId"`
+	Name  string        `json:"displayName"`
+	Hint  string        `json:"hint"`
+	Start time.Time     `json:"startDateTime"`
+	End   time.Time     `json:"endDateTime"`
+}
+
+type application struct {
+	ID        runbook.ObjectID `json:"id"`
+	AppID     string           `json:"appId"`
+	Name      string           `json:"displayName"`
+	Created   time.Time        `json:"createdDateTime"`
+	Disabled  bool             `json:"isDisabled"`
+	Passwords []password       `json:"passwordCredentials"`
+}
+
+// application reads without the SDK's model of an application, which refers to
+// a thousand others: it alone would add 20 MB to the program.
+func (c *Client) application(ctx context.Context, client runbook.ClientID) (application, error) {
+	found, err := get[application](ctx, c, "read application "+string(client),
+		"/applications(appId='"+string(client)+"')?$select=id,appId,displayName,createdDateTime,isDisabled,passwordCredentials")
+	switch {
+	case status(err) == http.StatusNotFound:
+		return application{}, operation.Permanent(fmt.Errorf("application %s: %w", client, ErrNoApplication))
+	case err == nil && found.ID == "":
+		return application{}, fmt.Errorf("read application %s: %w", client, errUnreadable)
 	}
 	return found, err
 }
 
-// isDisabled reads a property that this version of the SDK has no method for.
-func isDisabled(a models.Applicationable) bool {
-	b, ok := a.GetAdditionalData()["isDisabled"].(*bool)
-	return ok && b != nil && *b
-}
-
-func key(p models.PasswordCredentialable) runbook.Key {
-	k := runbook.Key{Name: text(p.GetDisplayName()), Hint: text(p.GetHint())}
-	if id := p.GetKeyId(); id != nil {
-		k.ID = runbook.KeyID(id.String())
+func keys(list []password, onPrincipal bool) []runbook.Key {
+	var out []runbook.Key
+	for _, p := range list {
+		out = append(out, runbook.Key{ID: p.ID, Name: p.Name, Hint: p.Hint, Start: p.Start, End: p.End, OnServicePrincipal: onPrincipal})
 	}
-	if t := p.GetStartDateTime(); t != nil {
-		k.Start = *t
-	}
-	if t := p.GetEndDateTime(); t != nil {
-		k.End = *t
-	}
-	return k
-}
-
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
+	return out
 }
 
 type principal struct {
 	ID        runbook.ObjectID `json:"id"`
 	Enabled   bool             `json:"accountEnabled"`
-	Passwords []struct {
-		ID    runbook.KeyID `json:"keyId"`
-		Name  string        `json:"displayName"`
-		Hint  string        `json:"hint"`
-		Start time.Time     `json:"startDateTime"`
-		End   time.Time     `json:"endDateTime"`
-	} `json:"passwordCredentials"`
+	Passwords []password       `json:"passwordCredentials"`
 }
 
 // addPrincipal reads the service principal, whose own secrets sign the
@@ -132,9 +111,7 @@ func (c *Client) addPrincipal(ctx context.Context, a *runbook.Application) error
 		return err
 	}
 	a.ServicePrincipal, a.PrincipalEnabled = p.ID, p.Enabled
-	for _, k := range p.Passwords {
-		a.Keys = append(a.Keys, runbook.Key{ID: k.ID, Name: k.Name, Hint: k.Hint, Start: k.Start, End: k.End, OnServicePrincipal: true})
-	}
+	a.Keys = append(a.Keys, keys(p.Passwords, true)...)
 	return nil
 }
 
@@ -201,11 +178,30 @@ func (c *Client) AddPassword(ctx context.Context, app runbook.ObjectID, name str
 	if err != nil {
 		return runbook.Key{}, err
 	}
-	k := key(added)
+	k := made(added)
 	if err := keep(ctx, k, operation.NewSecret(*added.GetSecretText())); err != nil {
 		return runbook.Key{}, errors.Join(fmt.Errorf("keep the new secret %s: %w", k.ID, err), c.takeBack(ctx, app, k))
 	}
 	return k, nil
+}
+
+// made renders addPassword's answer.
+func made(p models.PasswordCredentialable) runbook.Key {
+	k := runbook.Key{ID: runbook.KeyID(p.GetKeyId().String()), Name: text(p.GetDisplayName()), Hint: text(p.GetHint())}
+	if t := p.GetStartDateTime(); t != nil {
+		k.Start = *t
+	}
+	if t := p.GetEndDateTime(); t != nil {
+		k.End = *t
+	}
+	return k
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // takeBack removes a key that was made a moment ago, even when ctx is over. A
@@ -272,9 +268,7 @@ func (c *Client) sendRemove(ctx context.Context, app runbook.ObjectID, k runbook
 // clientOf returns an application's client id, by which its service principal
 // can be addressed.
 func (c *Client) clientOf(ctx context.Context, app runbook.ObjectID) (string, error) {
-	found, err := get[struct {
-		AppID string `json:"appId"`
-	}](ctx, c, "read application "+string(app), "/applications/"+string(app)+"?$select=appId")
+	found, err := get[application](ctx, c, "read application "+string(app), "/applications/"+string(app)+"?$select=appId")
 	if err == nil && !isGUID(found.AppID) {
 		err = fmt.Errorf("read application %s: %w", app, errUnreadable)
 	}
