@@ -14,18 +14,27 @@ import (
 )
 
 type auditCommands struct {
-	Verify auditVerifyCommand `cmd:"" help:"Check the whole record offline and name the first broken entry; exit code 1 if one is."`
-	List   auditListCommand   `cmd:"" help:"Read the record."`
-	Prove  auditProveCommand  `cmd:"" help:"Write a proof that an operation's entries are in the signed record."`
-	Check  auditCheckCommand  `cmd:"" help:"Check such a proof with nothing but the verifier key."`
-	Export auditExportCommand `cmd:"" help:"Write the record as JSON lines."`
-	Key    auditKeyCommand    `cmd:"" help:"Make the key that signs the record."`
+	Verify *auditVerifyCommand `arg:"subcommand:verify" help:"check the whole record offline and name the first broken entry; exit code 1 if one is"`
+	List   *auditListCommand   `arg:"subcommand:list" help:"read the record"`
+	Prove  *auditProveCommand  `arg:"subcommand:prove" help:"write a proof that an operation's entries are in the signed record"`
+	Check  *auditCheckCommand  `arg:"subcommand:check" help:"check such a proof with nothing but the verifier key"`
+	Export *auditExportCommand `arg:"subcommand:export" help:"write the record as JSON lines"`
+	Key    *auditKeyCommand    `arg:"subcommand:key" help:"make the key that signs the record"`
 }
 
-// recordSource says where the record is and whose signature counts.
+// recordDatabase says where the record is.
+type recordDatabase struct {
+	Database string `arg:"--database,env:TWOKEY_DATABASE" default:"sqlite:twokey.db" placeholder:"ADDRESS" help:"sqlite:PATH, postgres://…, or an exported file"`
+}
+
+// recordVerifier says whose signature counts.
+type recordVerifier struct {
+	Verifier string `default:"twokey.record.key.pub" placeholder:"FILE" help:"with the verifier key's line, and those of earlier keys"`
+}
+
 type recordSource struct {
-	Database string `default:"sqlite:twokey.db" env:"TWOKEY_DATABASE" help:"sqlite:PATH, postgres://…, or an exported file."`
-	Verifier string `default:"twokey.record.key.pub" type:"path" help:"File with the verifier key's line, and those of earlier keys."`
+	recordDatabase
+	recordVerifier
 }
 
 func (s recordSource) open(ctx context.Context) (audit.Opened, note.Verifiers, error) {
@@ -39,8 +48,8 @@ func (s recordSource) open(ctx context.Context) (audit.Opened, note.Verifiers, e
 
 type auditVerifyCommand struct {
 	recordSource
-	Checkpoints []string `arg:"" optional:"" type:"existingfile" help:"Files with checkpoints copied from the channel."`
-	JSON        bool     `help:"Print the report as JSON."`
+	Checkpoints []string `arg:"positional" placeholder:"FILE" help:"files with checkpoints copied from the channel"`
+	JSON        bool     `help:"print the report as JSON"`
 }
 
 var errBroken = errors.New("the record is broken")
@@ -58,7 +67,11 @@ func (c *auditVerifyCommand) Run(ctx context.Context, io streams) error {
 		if err != nil {
 			return fmt.Errorf("read checkpoints: %w", err)
 		}
-		posted = append(posted, audit.FindCheckpoints(string(text))...)
+		found := audit.FindCheckpoints(string(text))
+		if len(found) == 0 {
+			return fmt.Errorf("%s holds no checkpoint: copy the whole message, from \"go.sum database tree\" to the line that begins with a dash", path)
+		}
+		posted = append(posted, found...)
 	}
 	report, err := audit.Verify(ctx, src, posted, known)
 	if err != nil {
@@ -78,12 +91,12 @@ func (c *auditVerifyCommand) Run(ctx context.Context, io streams) error {
 }
 
 type auditListCommand struct {
-	Database  string        `default:"sqlite:twokey.db" env:"TWOKEY_DATABASE" help:"sqlite:PATH, postgres://…, or an exported file."`
-	Operation string        `help:"Only this operation."`
-	Secret    string        `help:"Only this secret, such as sharepoint/prod."`
-	Person    string        `help:"Only what this person did: a chat user, an Entra object id or a name."`
-	Since     time.Duration `help:"Only the last while, such as 48h."`
-	JSON      bool          `help:"Print JSON lines."`
+	recordDatabase
+	Operation string        `placeholder:"ID" help:"only this operation"`
+	Secret    string        `placeholder:"NAME" help:"only this secret, such as sharepoint/prod"`
+	Person    string        `placeholder:"WHO" help:"only what this person did: a chat user, an Entra object id or a name"`
+	Since     time.Duration `placeholder:"DURATION" help:"only the last while, such as 48h"`
+	JSON      bool          `help:"print JSON lines"`
 }
 
 // Run lists entries.
@@ -109,7 +122,7 @@ func (c *auditListCommand) Run(ctx context.Context, io streams) error {
 
 type auditProveCommand struct {
 	recordSource
-	Operation string `arg:"" help:"The operation, such as k7m2p9."`
+	Operation string `arg:"positional,required" help:"such as k7m2p9"`
 }
 
 // Run prints the proof.
@@ -127,12 +140,12 @@ func (c *auditProveCommand) Run(ctx context.Context, io streams) error {
 }
 
 type auditCheckCommand struct {
-	Verifier string `default:"twokey.record.key.pub" type:"path" help:"File with the verifier key's line."`
-	Proof    string `arg:"" type:"existingfile" help:"The proof's file."`
+	recordVerifier
+	Proof string `arg:"positional,required" placeholder:"FILE" help:"the proof"`
 }
 
 // Run checks a proof.
-func (c *auditCheckCommand) Run(io streams) error {
+func (c *auditCheckCommand) Run(_ context.Context, io streams) error {
 	known, err := audit.ReadVerifiers(c.Verifier)
 	if err != nil {
 		return err
@@ -149,7 +162,7 @@ func (c *auditCheckCommand) Run(io streams) error {
 }
 
 type auditExportCommand struct {
-	Database string `default:"sqlite:twokey.db" env:"TWOKEY_DATABASE" help:"sqlite:PATH or postgres://…"`
+	recordDatabase
 }
 
 // Run exports the record.
@@ -163,12 +176,12 @@ func (c *auditExportCommand) Run(ctx context.Context, io streams) error {
 }
 
 type auditKeyCommand struct {
-	Path string `arg:"" type:"path" help:"Where to write the key; its public half goes beside it, with .pub added."`
-	Name string `default:"twokey" help:"The key's name, which stands in each signature."`
+	Path string `arg:"positional,required" placeholder:"FILE" help:"where to write the key; its public half goes beside it, with .pub added"`
+	Name string `default:"twokey" placeholder:"ORIGIN" help:"the record's origin in the configuration, which stands in each signature"`
 }
 
 // Run makes a key.
-func (c *auditKeyCommand) Run(io streams) error {
+func (c *auditKeyCommand) Run(_ context.Context, io streams) error {
 	verifier, err := audit.WriteKey(c.Path, c.Name)
 	if err != nil {
 		return err

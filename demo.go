@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,9 +18,9 @@ import (
 )
 
 type sandboxCommand struct {
-	Port    int    `help:"Port of Slack, AWS and the MCP servers; 0 takes a free one."`
-	TLSPort int    `help:"Port of Entra and Graph; 0 takes a free one."`
-	Dir     string `type:"path" default:"sandbox-data" help:"Where the configuration for the bot is written."`
+	Port    int    `placeholder:"PORT" help:"of Slack, AWS and the MCP servers; 0 takes a free one"`
+	TLSPort int    `arg:"--tls-port" placeholder:"PORT" help:"of Entra and Graph; 0 takes a free one"`
+	Dir     string `default:"sandbox-data" placeholder:"FOLDER" help:"where the configuration for the bot is written"`
 }
 
 // Run keeps a sandbox running until a signal.
@@ -66,8 +67,8 @@ func writeSandboxFiles(box *sandbox.Sandbox, dir string) (string, error) {
 }
 
 type demoCommand struct {
-	Script bool   `help:"Play it and exit: 0 only if the sandbox's final state is right."`
-	Play   string `arg:"" optional:"" default:"rotate" enum:"rotate" help:"What is played: ${enum}."`
+	Script bool   `help:"play it and exit: 0 only if the sandbox's final state is right"`
+	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate"`
 }
 
 // Run plays with a sandbox and a bot in one process.
@@ -110,7 +111,7 @@ func runDemo(ctx context.Context, io streams, box *sandbox.Sandbox, path string,
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	g.Go(func() error { return serve(ctx, cfg, box.Clock.Now, newLogger(logFile, "debug")) })
+	g.Go(func() error { return serve(ctx, cfg, box.Clock.Now, newLogger(logFile, slog.LevelDebug)) })
 	g.Go(func() error {
 		defer stop()
 		p := &play{box: box, cfg: cfg, out: io.out}

@@ -15,21 +15,29 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"github.com/alexflint/go-arg"
 
 	"github.com/twokey/twokey/operation"
 )
 
 // commands is what can be typed behind "twokey".
 type commands struct {
-	Run     runCommand     `cmd:"" help:"Run the bot."`
-	Demo    demoCommand    `cmd:"" help:"Play a rotation with a sandbox of Slack, Entra, AWS and MCP servers. Needs no account."`
-	Sandbox sandboxCommand `cmd:"" help:"Run the sandbox alone, for a bot of your own or another client."`
-	Config  struct {
-		Check configCheckCommand `cmd:"" help:"Read the configuration and say what it comes to, or everything that is wrong with it."`
-	} `cmd:"" help:"Look at the configuration."`
-	Audit  auditCommands `cmd:"" help:"Read, check and prove the record of who did what."`
-	Health healthCommand `cmd:"" help:"Ask a running bot whether it is ready; exit code 1 if not."`
+	Run     *runCommand     `arg:"subcommand:run" help:"run the bot"`
+	Demo    *demoCommand    `arg:"subcommand:demo" help:"play with a sandbox of Slack, Entra, AWS and MCP servers; needs no account"`
+	Sandbox *sandboxCommand `arg:"subcommand:sandbox" help:"run the sandbox alone, for a bot of your own or another client"`
+	Config  *configCommands `arg:"subcommand:config" help:"look at the configuration"`
+	Audit   *auditCommands  `arg:"subcommand:audit" help:"read, check and prove the record of who did what"`
+	Health  *healthCommand  `arg:"subcommand:health" help:"ask a running bot whether it is ready; exit code 1 if not"`
+}
+
+// Description is the first line of the help.
+func (commands) Description() string {
+	return "twokey looks after a platform's secrets in Slack, with two people for everything dangerous."
+}
+
+// command is what each subcommand can do.
+type command interface {
+	Run(ctx context.Context, io streams) error
 }
 
 // streams are where a command reads and writes.
@@ -42,13 +50,30 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	io := streams{out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
-	cli := kong.Parse(&commands{}, kong.Name("twokey"), kong.UsageOnError(),
-		kong.Description("Looks after a platform's secrets in Slack, with two people for everything dangerous."),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(io))
-	if err := cli.Run(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := dispatch(ctx, os.Args[1:], io); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "twokey: "+explain(err))
 		os.Exit(1)
 	}
+}
+
+// dispatch runs the subcommand that the words name. Words that name none are
+// answered with how to use the program.
+func dispatch(ctx context.Context, words []string, io streams) error {
+	var c commands
+	p, err := arg.NewParser(arg.Config{Program: "twokey", Out: io.err}, &c)
+	if err != nil {
+		return fmt.Errorf("set the command line up: %w", err)
+	}
+	err = p.Parse(words)
+	sub, ok := p.Subcommand().(command)
+	switch {
+	case errors.Is(err, arg.ErrHelp), err == nil && !ok:
+		return p.WriteHelpForSubcommand(io.out, p.SubcommandNames()...)
+	case err != nil:
+		p.WriteUsage(io.err)
+		return err
+	}
+	return sub.Run(ctx, io)
 }
 
 // explain words an error for the terminal: a refusal is a sentence already.
@@ -61,8 +86,8 @@ func explain(err error) string {
 }
 
 type runCommand struct {
-	ConfigFile string `name:"config" default:"twokey.yml" type:"path" help:"The configuration file."`
-	LogLevel   string `default:"info" enum:"debug,info,warn,error" help:"How much is logged (${enum})."`
+	ConfigFile string     `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration"`
+	LogLevel   slog.Level `arg:"--log-level" default:"info" help:"how much is logged: debug, info, warn or error"`
 }
 
 // Run keeps the bot running until a signal, or until something is wrong for good.
@@ -75,12 +100,8 @@ func (c *runCommand) Run(ctx context.Context, io streams) error {
 	return serve(ctx, cfg, time.Now, newLogger(io.err, c.LogLevel))
 }
 
-func newLogger(w io.Writer, level string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo // kong has checked it already
-	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l}))
+func newLogger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 // forbidCoreDumps keeps what is in memory out of files when the process dies.
@@ -88,12 +109,16 @@ func forbidCoreDumps() {
 	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) // where it is not allowed, it is not needed
 }
 
+type configCommands struct {
+	Check *configCheckCommand `arg:"subcommand:check" help:"read the configuration and say what it comes to, or everything that is wrong with it"`
+}
+
 type configCheckCommand struct {
-	ConfigFile string `name:"config" default:"twokey.yml" type:"path" help:"The configuration file."`
+	ConfigFile string `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration"`
 }
 
 // Run prints what the configuration comes to.
-func (c *configCheckCommand) Run(io streams) error {
+func (c *configCheckCommand) Run(_ context.Context, io streams) error {
 	cfg, err := LoadConfig(c.ConfigFile, io.getenv)
 	if err != nil {
 		return err
@@ -102,7 +127,7 @@ func (c *configCheckCommand) Run(io streams) error {
 }
 
 type healthCommand struct {
-	Listen string `default:"127.0.0.1:8080" help:"Where the bot listens, as in its configuration."`
+	Listen string `default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"where the bot listens, as in its configuration"`
 }
 
 // Run asks /readyz.

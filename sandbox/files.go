@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/template"
 )
 
 // The files that clients of a sandbox need.
@@ -23,26 +22,26 @@ const (
 // config is the bot's configuration for a sandbox: an ordinary one, with other
 // addresses in it.
 const config = `# The configuration of a bot that lives in the sandbox.
-database: {{printf "sqlite:%s" (.File "` + databaseFile + `") | quote}}
+database: "sqlite:$DIR/` + databaseFile + `"
 listen: 127.0.0.1:0
 slack:
-  app_token: {file: {{.File "` + AppTokenFile + `" | quote}}}
-  bot_token: {file: {{.File "` + BotTokenFile + `" | quote}}}
+  app_token: {file: "$DIR/` + AppTokenFile + `"}
+  bot_token: {file: "$DIR/` + BotTokenFile + `"}
   operations_channel: ` + OperationsChannel + `
-  api_url: {{.URL}}/slack/api/
+  api_url: $URL/slack/api/
 approvers: ` + ApproversGroup + `
 requesters: ` + RequestersGroup + `
 entra:
-  tenant: {{.Team.Tenant}}
-  client_id: {{.Team.Bot.ClientID}}
-  login_url: {{.EntraURL}}
-  graph_url: {{.EntraURL}}
-  ca_file: {{.File "` + CAFile + `" | quote}}
+  tenant: $TENANT
+  client_id: $CLIENT_ID
+  login_url: $ENTRA_URL
+  graph_url: $ENTRA_URL
+  ca_file: "$DIR/` + CAFile + `"
 aws:
   region: ` + region + `
-  endpoint_url: {{.URL}}/aws
+  endpoint_url: $URL/aws
 record:
-  key_file: {{.File "` + RecordKeyFile + `" | quote}}
+  key_file: "$DIR/` + RecordKeyFile + `"
   origin: ` + RecordOrigin + `
 secrets:
   - servers: [sharepoint, github, jira, confluence]
@@ -51,8 +50,8 @@ secrets:
     client_secret: /aiconnectors/{env}/{mcp}/client_secret
     ecs: {cluster: "aiconnectors-{env}", service: "{mcp}", variable: CLIENT_SECRET}
     mcp:
-      url: "{{.URL}}/mcp/{env}/{mcp}"
-      health: "{{.URL}}/mcp/{env}/{mcp}/health"
+      url: "$URL/mcp/{env}/{mcp}"
+      health: "$URL/mcp/{env}/{mcp}/health"
     per_server:
       sharepoint: {mcp: {tool: search_documents, arguments: {query: onboarding}, expect: Onboarding guide}}
       github: {mcp: {tool: search_repositories, arguments: {query: connectors}, expect: platform/connectors}}
@@ -60,25 +59,13 @@ secrets:
       confluence: {mcp: {tool: search_pages, arguments: {query: runbook}, expect: rotate a client secret}}
 `
 
-// filed is a sandbox whose clients' files are in a directory.
-type filed struct {
-	*Sandbox
-	dir string
-}
-
-// File is the path of one of the files.
-func (f filed) File(name string) string { return filepath.Join(f.dir, name) }
-
 // ConfigYAML is the configuration of a bot that lives in this sandbox, with the
 // files that [Sandbox.WriteFiles] writes into dir.
 func (s *Sandbox) ConfigYAML(dir string) string {
-	var b strings.Builder
-	quote := func(s string) string { return fmt.Sprintf("%q", s) }
-	t := template.Must(template.New("config").Funcs(template.FuncMap{"quote": quote}).Parse(config))
-	if err := t.Execute(&b, filed{s, dir}); err != nil {
-		panic("sandbox: the configuration cannot be written: " + err.Error()) // a builder takes everything
+	values := map[string]string{
+		"DIR": filepath.ToSlash(dir), "URL": s.url, "ENTRA_URL": s.tlsURL, "TENANT": s.Team.Tenant, "CLIENT_ID": s.Team.Bot.ClientID,
 	}
-	return b.String()
+	return os.Expand(config, func(name string) string { return values[name] })
 }
 
 // Environ points other clients at this sandbox, as NAME=value: the AWS command
