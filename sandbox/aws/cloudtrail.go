@@ -14,7 +14,7 @@ import (
 const (
 	retention        = 90 * 24 * time.Hour
 	lookupsPerSecond = 2
-	maxEvents        = 50000 // of the stand-in; the oldest go first
+	maxEvents        = 10000 // of the stand-in; the oldest go first
 )
 
 // event is one call as CloudTrail remembers it.

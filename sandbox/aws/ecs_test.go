@@ -123,16 +123,18 @@ func TestARollOutReplacesEveryTaskAndGivesItTheNewSecret(t *testing.T) {
 	}
 }
 
-func TestTheNumberOfHealthyTasksNeverFallsBelowTheMinimum(t *testing.T) {
-	probe := &probe{}
-	s := seeded(t, Options{Launcher: probe}, nil)
-	s.redeploy(t)
-	s.awaitRollout(t, types.DeploymentRolloutStateCompleted)
-	if probe.least() < 2 {
-		t.Errorf("once only %d tasks were up, with minimumHealthyPercent 100 of 2", probe.least())
-	}
-	if most := probe.most(); most > 4 {
-		t.Errorf("once %d tasks were up, with maximumPercent 200 of 2", most)
+func TestTheNumberOfTasksStaysBetweenMinimumAndMaximum(t *testing.T) {
+	for _, test := range []struct{ minimum, maximum, least, most int }{
+		{100, 200, 2, 4},
+		{50, 100, 1, 3}, // a third one may drain while its successor starts
+	} {
+		probe := &probe{}
+		s := seeded(t, Options{Launcher: probe}, func(v *Service) { v.MinimumPercent, v.MaximumPercent = &test.minimum, &test.maximum })
+		s.redeploy(t)
+		s.awaitRollout(t, types.DeploymentRolloutStateCompleted)
+		if probe.least() < test.least || probe.most() > test.most {
+			t.Errorf("%d to %d %% of 2 tasks: there were %d to %d", test.minimum, test.maximum, probe.least(), probe.most())
+		}
 	}
 }
 
@@ -140,7 +142,7 @@ func TestTheNumberOfHealthyTasksNeverFallsBelowTheMinimum(t *testing.T) {
 type probe struct {
 	mu      sync.Mutex
 	up      map[string]TaskSpec
-	low     int
+	lows    []int // how many were left at each stop
 	high    int
 	refuse  error
 	illness func(TaskSpec) bool
@@ -164,9 +166,7 @@ func (p *probe) Stop(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.up, id)
-	if p.low == 0 || len(p.up) < p.low {
-		p.low = len(p.up)
-	}
+	p.lows = append(p.lows, len(p.up))
 }
 
 func (p *probe) Healthy(id string) bool {
@@ -175,7 +175,8 @@ func (p *probe) Healthy(id string) bool {
 	return p.illness == nil || !p.illness(p.up[id])
 }
 
-func (p *probe) least() int { p.mu.Lock(); defer p.mu.Unlock(); return p.low }
+// least is how few tasks were ever left by a stop; there must have been one.
+func (p *probe) least() int { p.mu.Lock(); defer p.mu.Unlock(); return slices.Min(p.lows) }
 func (p *probe) most() int  { p.mu.Lock(); defer p.mu.Unlock(); return p.high }
 
 func TestTheCircuitBreakerRollsBackAndTheServiceIsStableWithTheNewSecretStillThere(t *testing.T) {
