@@ -55,8 +55,10 @@ type Applications interface {
 	// the new key is removed again and keep's error is returned. It is not
 	// repeatable: after any error the caller must look for name.
 	AddPassword(ctx context.Context, app ObjectID, name string, end time.Time, keep func(context.Context, Key, operation.Secret) error) (Key, error)
-	// RemovePassword removes exactly that key. A key that is already gone is no error.
-	RemovePassword(ctx context.Context, app ObjectID, key Key) error
+	// RemovePassword removes exactly that key from the object that holds it: the
+	// application or, for a key of its own, the service principal. A key that is
+	// already gone is no error.
+	RemovePassword(ctx context.Context, holder ObjectID, key Key) error
 }
 
 // Tokens asks the token endpoint.

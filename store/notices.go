@@ -141,7 +141,7 @@ func (s *Store) NoticeSent(ctx context.Context, n operation.Notice, message oper
 		}
 		switch n.Kind {
 		case operation.NoticeCard:
-			_, err = tx.ExecContext(ctx, "UPDATE operations SET card = $1 WHERE id = $2 AND card = ''", string(message), string(n.Operation))
+			_, err = tx.ExecContext(ctx, "UPDATE operations SET card = $1 WHERE id = $2", string(message), string(n.Operation))
 		case operation.NoticeCheckpoint:
 			_, err = tx.ExecContext(ctx, "UPDATE record_checkpoints SET channel = $1, message = $2 WHERE note = $3", string(n.Channel), string(message), n.Text)
 		case operation.NoticeEntry, operation.NoticeDirect: // nobody asks where they stand

@@ -26,7 +26,6 @@ import (
 	kiotahttp "github.com/microsoft/kiota-http-go"
 	kiotajson "github.com/microsoft/kiota-serialization-json-go"
 	core "github.com/microsoftgraph/msgraph-sdk-go-core"
-	"github.com/microsoftgraph/msgraph-sdk-go/applications"
 
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
@@ -72,7 +71,6 @@ type Client struct {
 
 	transport *http.Transport
 	adapter   *core.GraphRequestAdapterBase
-	apps      *applications.ApplicationsRequestBuilder
 	prove     *http.Client
 
 	// writing holds a token while nobody writes: Graph refuses writes that
@@ -121,7 +119,6 @@ func New(c Config) (*Client, error) {
 	if client.adapter, err = newAdapter(graph, credential, logged{answered{transport}, log}); err != nil {
 		return nil, err
 	}
-	client.apps = applications.NewApplicationsRequestBuilderInternal(map[string]string{"baseurl": graph}, client.adapter)
 	return client, nil
 }
 

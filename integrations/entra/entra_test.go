@@ -349,10 +349,10 @@ func TestASecretOfTheServicePrincipalIsRemovedThere(t *testing.T) {
 	hidden, err := w.tenant.AddPassword(w.app.Client, sandbox.NewPassword{Name: "hidden", OnServicePrincipal: true})
 	must(t, err)
 	k := runbook.Key{ID: runbook.KeyID(hidden.KeyID), OnServicePrincipal: true}
-	must(t, w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Object), k))
+	must(t, w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Principal), k))
 	same(t, []int{runbook.SecretInvalid}, w.refused(w.app.Client, operation.NewSecret(hidden.Secret)))
 	same(t, []string{"first"}, w.living())
-	must(t, w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Object), k))
+	must(t, w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Principal), k))
 }
 
 func TestAKeyThatOnlyOneReplicaKnowsIsNotYetRemoved(t *testing.T) {
@@ -360,7 +360,7 @@ func TestAKeyThatOnlyOneReplicaKnowsIsNotYetRemoved(t *testing.T) {
 	k, _, err := w.add("new")
 	must(t, err)
 	w.tenant.SetBehaviour(sandbox.Behaviour{Read: []float64{3600, 0}})
-	err = w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Object), k)
+	err = w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Principal), k)
 	if notYet := (operation.NotYet{}); !errors.As(err, &notYet) || operation.IsPermanent(err) {
 		t.Errorf("%T %v", err, err)
 	}
