@@ -3,6 +3,7 @@ package slack
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path"
@@ -159,17 +160,22 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "no such upload", http.StatusNotFound)
 }
 
+// uploaded reads the bytes of an upload: the body itself, or the only file of a
+// form, whatever its field is called (slack-go says "file", Node's client "body").
 func uploaded(r *http.Request) ([]byte, error) {
-	if err := r.ParseMultipartForm(16 << 20); err != nil {
-		return io.ReadAll(r.Body) // not a form
+	form, err := r.MultipartReader()
+	if err != nil {
+		return io.ReadAll(r.Body)
 	}
-	for _, name := range []string{"file", "filename"} {
-		if part, _, err := r.FormFile(name); err == nil {
-			defer func() { _ = part.Close() }()
+	for {
+		part, err := form.NextPart()
+		if err != nil {
+			return nil, fmt.Errorf("find the file in the form: %w", err)
+		}
+		if part.FileName() != "" {
 			return io.ReadAll(part)
 		}
 	}
-	return nil, errors.New("no file in the form")
 }
 
 func (c *call) completeUpload() (object, error) {
