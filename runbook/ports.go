@@ -143,6 +143,8 @@ type Service struct {
 	MinimumPercent int
 	MaximumPercent int
 	TaskDefinition string
+	ExecutionRole  string // ARN of the role by which ECS reads the secrets; empty: none
+	TaskRole       string // ARN of the role of the containers themselves; empty: none
 	// Secrets maps the environment variables of all containers to the SSM
 	// parameter that the task definition injects (valueFrom), by name or ARN.
 	Secrets map[string]string

@@ -360,7 +360,7 @@ func TestAKeyThatOnlyOneReplicaKnowsIsNotYetRemoved(t *testing.T) {
 	k, _, err := w.add("new")
 	must(t, err)
 	w.tenant.SetBehaviour(sandbox.Behaviour{Read: []float64{3600, 0}})
-	err = w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Principal), k)
+	err = w.client.RemovePassword(t.Context(), runbook.ObjectID(w.app.Object), k)
 	if notYet := (operation.NotYet{}); !errors.As(err, &notYet) || operation.IsPermanent(err) {
 		t.Errorf("%T %v", err, err)
 	}
