@@ -32,7 +32,8 @@ func arrows() map[string][]string {
 		"scheduler":        {"operation", "inventory", "runbook"},
 		"store":            {"operation", "runbook", "inventory"},
 		"audit":            {"operation", "inventory"},
-		"integrations/...": {"operation", "runbook", "inventory"},
+		"exposure":         {"operation", "runbook"},
+		"integrations/...": {"operation", "runbook", "inventory", "exposure"},
 		"sandbox/...":      {"sandbox/..."}, // the bot's side must not leak into what it is tried against
 		"internal/strict":  {"internal/near"},
 		"internal/near":    {},

@@ -14,11 +14,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
+	"golang.org/x/time/rate"
 
+	"github.com/twokey/twokey/exposure"
 	"github.com/twokey/twokey/runbook"
 )
 
@@ -34,9 +37,11 @@ type Config struct {
 
 // Client talks to one account in one region. It is safe for concurrent use.
 type Client struct {
-	ssm *ssm.Client
-	ecs *ecs.Client
-	sts *sts.Client
+	ssm   *ssm.Client
+	ecs   *ecs.Client
+	sts   *sts.Client
+	trail *cloudtrail.Client
+	look  *rate.Limiter // of CloudTrail, whose look-ups the account shares
 
 	mu          sync.Mutex
 	definitions map[string]definition // by ARN: a revision never changes
@@ -46,6 +51,7 @@ var (
 	_ runbook.Parameters = (*Client)(nil)
 	_ runbook.Labels     = (*Client)(nil)
 	_ runbook.Services   = (*Client)(nil)
+	_ exposure.Trail     = (*Client)(nil)
 )
 
 // New reads the SDK's configuration; it calls nobody.
@@ -73,6 +79,7 @@ func New(ctx context.Context, c Config) (*Client, error) {
 		return nil, errors.New("no AWS region is configured; set it in twokey's configuration or in AWS_REGION")
 	}
 	return &Client{ssm: ssm.NewFromConfig(loaded), ecs: ecs.NewFromConfig(loaded), sts: sts.NewFromConfig(loaded),
+		trail: cloudtrail.NewFromConfig(loaded), look: rate.NewLimiter(rate.Every(betweenLookups), 1),
 		definitions: map[string]definition{}}, nil
 }
 

@@ -17,6 +17,8 @@ import (
 type definition struct {
 	secrets   map[string]string // variable → parameter's name, or another store's ARN
 	plainText []string          // places, never the texts
+	execution string            // ARN of the role by which ECS reads the secrets
+	task      string            // ARN of the containers' own role
 }
 
 // definition reads a revision, once: revisions do not change.
@@ -33,6 +35,7 @@ func (c *Client) definition(ctx context.Context, arn string) (definition, error)
 	}
 	made := definition{secrets: map[string]string{}}
 	if out.TaskDefinition != nil {
+		made.execution, made.task = sdk.ToString(out.TaskDefinition.ExecutionRoleArn), sdk.ToString(out.TaskDefinition.TaskRoleArn)
 		for _, container := range out.TaskDefinition.ContainerDefinitions {
 			for _, s := range container.Secrets {
 				made.secrets[sdk.ToString(s.Name)] = parameterName(sdk.ToString(s.ValueFrom))

@@ -40,6 +40,7 @@ func (c *Client) Service(ctx context.Context, cluster, name string) (runbook.Ser
 		return runbook.Service{}, err
 	}
 	out.Secrets = maps.Clone(current.secrets)
+	out.ExecutionRole, out.TaskRole = current.execution, current.task
 	older, err := c.olderPlainText(ctx, out.TaskDefinition)
 	var e *Error
 	if operation.IsPermanent(err) && errors.As(err, &e) { // not granted: said, and the same at every look

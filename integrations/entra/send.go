@@ -175,9 +175,14 @@ func (c *Client) once(ctx context.Context, send func(context.Context) error) err
 // get reads an entity that is not in the imported part of the SDK, through the
 // SDK's adapter. path is relative to the API's version.
 func get[T any](ctx context.Context, c *Client, what, path string) (T, error) {
+	return getAt[T](ctx, c, what, c.graphURL+path)
+}
+
+// getAt is get with the whole address, for what only the beta has.
+func getAt[T any](ctx context.Context, c *Client, what, address string) (T, error) {
 	var out T
 	err := c.read(ctx, what, func(ctx context.Context) error {
-		u, err := url.Parse(c.graphURL + path)
+		u, err := url.Parse(address)
 		if err != nil {
 			return errUnreadable
 		}
