@@ -282,7 +282,7 @@ func (s *Server) controlUser(body []byte) (any, error) {
 		return nil, err
 	}
 	if r.Create {
-		r.User.Name = r.Named
+		r.Name = r.Named
 		return s.AddUser(*r.User), nil
 	}
 	var out User
@@ -309,7 +309,7 @@ func (s *Server) controlChannel(body []byte) (any, error) {
 		return nil, err
 	}
 	if r.Create {
-		r.Channel.Name, r.Channel.Members = r.Named, append(r.Channel.Members, r.Join...)
+		r.Name, r.Members = r.Named, append(r.Members, r.Join...)
 		return s.AddChannel(*r.Channel)
 	}
 	s.mu.Lock()
@@ -318,7 +318,7 @@ func (s *Server) controlChannel(body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	join, err := s.userIDs(append(r.Join, r.Channel.Members...))
+	join, err := s.userIDs(append(r.Join, r.Members...))
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +327,7 @@ func (s *Server) controlChannel(body []byte) (any, error) {
 		return nil, err
 	}
 	members := ch.Members
-	if r.Channel.Members != nil {
+	if r.Members != nil {
 		members = nil
 	}
 	r.Channel = ch

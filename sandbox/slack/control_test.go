@@ -19,7 +19,7 @@ func TestAnotherProgramPlaysThePeople(t *testing.T) {
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		switch data := e.Data.(type) {
 		case api.SlashCommand:
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			if data.Text == "" {
 				_, _ = client.OpenView(data.TriggerID, modal())
 				return
@@ -27,7 +27,7 @@ func TestAnotherProgramPlaysThePeople(t *testing.T) {
 			_, _ = client.PostEphemeral(data.ChannelID, data.UserID, api.MsgOptionText("asked", false))
 			_, _, _ = client.PostMessage(data.ChannelID, api.MsgOptionText("card", false), api.MsgOptionBlocks(buttons("decide", "confirm")))
 		case api.InteractionCallback:
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			if data.Type == api.InteractionTypeBlockActions {
 				_, _, _ = client.PostMessage(data.Channel.ID, api.MsgOptionText("confirmed", false), api.MsgOptionTS(data.Message.Timestamp))
 			}
@@ -173,7 +173,7 @@ func TestEnvelopesComeTwiceAndLateOnDemand(t *testing.T) {
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if e.Type == socketmode.EventTypeSlashCommand {
 			got <- e.Request.EnvelopeID
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 		}
 	})
 	command := object{"user": "alice", "channel": w.ops, "command": "/rotate"}

@@ -33,7 +33,7 @@ type world struct {
 	ops     string // the channel's id
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	cond := conditions.New(conditions.NewClock())
 	s := New(cond)
@@ -68,7 +68,7 @@ func (w *world) client(options ...api.Option) *api.Client {
 
 // connect runs a socketmode client that hands every event to handle until the
 // test ends.
-func (w *world) connect(t *testing.T, handle func(*socketmode.Client, socketmode.Event), options ...socketmode.Option) *socketmode.Client {
+func (w *world) connect(t testing.TB, handle func(*socketmode.Client, socketmode.Event), options ...socketmode.Option) *socketmode.Client {
 	t.Helper()
 	client := socketmode.New(w.client(), options...)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -133,7 +133,7 @@ func TestACommandIsAcknowledgedAndAnsweredInTheChannel(t *testing.T) {
 	got := make(chan api.SlashCommand, 1)
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if e.Type == socketmode.EventTypeSlashCommand {
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			got <- e.Data.(api.SlashCommand)
 		}
 	})
@@ -162,7 +162,7 @@ func TestACommandThatNobodyAcknowledgesTimesOutAndComesAgainOnAnotherSocket(t *t
 			if e.Type == socketmode.EventTypeSlashCommand {
 				got <- delivery{i, e.Request.RetryAttempt}
 				if e.Request.RetryAttempt == 1 {
-					c.Ack(*e.Request)
+					_ = c.Ack(*e.Request)
 				}
 			}
 		})
@@ -279,7 +279,7 @@ func TestADisconnectBringsTheClientBack(t *testing.T) {
 			w := newWorld(t)
 			w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 				if e.Type == socketmode.EventTypeSlashCommand {
-					c.Ack(*e.Request)
+					_ = c.Ack(*e.Request)
 				}
 			})
 			w.Disconnect(reason, 0)
@@ -314,7 +314,7 @@ func TestAHalfOpenSocketSwallowsAndTheOtherGetsTheEnvelope(t *testing.T) {
 		w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 			if e.Type == socketmode.EventTypeSlashCommand {
 				acked <- i
-				c.Ack(*e.Request)
+				_ = c.Ack(*e.Request)
 			}
 		})
 	}
@@ -333,7 +333,7 @@ func TestADuplicateArrivesTwiceWithOneEnvelopeID(t *testing.T) {
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if e.Type == socketmode.EventTypeSlashCommand {
 			got <- e.Request.EnvelopeID
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 		}
 	})
 	w.DeliverTwice(1)
@@ -355,7 +355,7 @@ func TestAClickCarriesTheMessageAndTheValue(t *testing.T) {
 	got := make(chan api.InteractionCallback, 1)
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if e.Type == socketmode.EventTypeInteractive {
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			got <- e.Data.(api.InteractionCallback)
 		}
 	})
@@ -383,7 +383,7 @@ func TestOnlyWhatIsShownCanBeClicked(t *testing.T) {
 	client := w.client()
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if e.Request != nil && e.Request.EnvelopeID != "" {
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 		}
 	})
 	_, ts, err := client.PostMessage(w.ops, api.MsgOptionBlocks(buttons("decide", "confirm")))
@@ -440,16 +440,16 @@ func TestAModalIsOpenedFilledAndSubmitted(t *testing.T) {
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		switch data := e.Data.(type) {
 		case api.SlashCommand:
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			_, err := client.OpenView(data.TriggerID, modal())
 			failed <- err
 			_, err = client.OpenView(data.TriggerID, modal())
 			failed <- err
 		case api.InteractionCallback:
 			if data.Type == api.InteractionTypeViewSubmission && data.View.State.Values["why"]["reason"].Value == "" {
-				c.Ack(*e.Request, api.NewErrorsViewSubmissionResponse(map[string]string{"why": "Say why."}))
+				_ = c.Ack(*e.Request, api.NewErrorsViewSubmissionResponse(map[string]string{"why": "Say why."}))
 			} else {
-				c.Ack(*e.Request)
+				_ = c.Ack(*e.Request)
 			}
 			submitted <- data
 		}
@@ -495,15 +495,15 @@ func TestAnAcknowledgementPushesUpdatesAndClearsModals(t *testing.T) {
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		switch data := e.Data.(type) {
 		case api.SlashCommand:
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			_, _ = client.OpenView(data.TriggerID, modal())
 		case api.InteractionCallback:
 			if data.Type == api.InteractionTypeViewClosed {
-				c.Ack(*e.Request)
+				_ = c.Ack(*e.Request)
 				closed <- data.IsCleared
 				return
 			}
-			c.Ack(*e.Request, <-answers)
+			_ = c.Ack(*e.Request, <-answers)
 		}
 	})
 	if _, err := w.Command("alice", w.ops, "/rotate"); err != nil {
@@ -559,7 +559,7 @@ func TestAnExpiredTriggerOpensNoModal(t *testing.T) {
 	failed := make(chan error, 1)
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if data, ok := e.Data.(api.SlashCommand); ok {
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			_, err := client.OpenView(data.TriggerID, modal())
 			failed <- err
 		}
@@ -580,7 +580,7 @@ func TestTheHomeTabIsPublishedWhenItIsOpened(t *testing.T) {
 		if !ok {
 			return
 		}
-		c.Ack(*e.Request)
+		_ = c.Ack(*e.Request)
 		if opened, ok := outer.InnerEvent.Data.(*slackevents.AppHomeOpenedEvent); ok {
 			_, _ = client.PublishView(opened.User, api.HomeTabViewRequest{Type: api.VTHomeTab, Blocks: api.Blocks{BlockSet: []api.Block{section("Secrets")}}}, "")
 		}
@@ -599,7 +599,7 @@ func TestAShortcutOnAMessageArrives(t *testing.T) {
 	got := make(chan api.InteractionCallback, 1)
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if data, ok := e.Data.(api.InteractionCallback); ok {
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			got <- data
 		}
 	})
@@ -620,7 +620,7 @@ func TestAResponseURLWorksFiveTimesForHalfAnHour(t *testing.T) {
 	got := make(chan string, 2)
 	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
 		if data, ok := e.Data.(api.SlashCommand); ok {
-			c.Ack(*e.Request)
+			_ = c.Ack(*e.Request)
 			got <- data.ResponseURL
 		}
 	})
@@ -686,4 +686,65 @@ func decodeInto(t *testing.T, resp *http.Response, into any) int {
 		}
 	}
 	return resp.StatusCode
+}
+
+func TestPingsArriveAndStopWhenTheSocketIsHalfOpen(t *testing.T) {
+	w := newWorld(t)
+	w.Set(func(s *Settings) { s.PingSeconds = 0.02 })
+	_, url, err := w.client().StartSocketModeContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws := dial(t, url)
+	defer func() { _ = ws.Close() }()
+	pings := make(chan string, 1000)
+	ws.SetPingHandler(func(data string) error { pings <- data; return nil })
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				close(pings)
+				return
+			}
+		}
+	})
+	for range 3 {
+		if data := <-pings; !strings.HasPrefix(data, "Ping from applink-") {
+			t.Errorf("got %q", data)
+		}
+	}
+	w.HalfOpen(0)
+	if _, err := w.Command("alice", w.ops, "/rotate"); err != nil { // takes 3 s, in which nothing may come
+		t.Fatal(err)
+	}
+	if n := len(pings); n > 2 { // what was on its way when the socket went silent
+		t.Errorf("%d pings came through", n)
+	}
+	w.CutSockets(0)
+	reading.Wait()
+}
+
+func TestAnEnterprisesOtherWorkspaceIsNoStranger(t *testing.T) {
+	w := newWorld(t)
+	team := w.Team()
+	team.Enterprise = "E0SANDBOX01"
+	w.SetTeam(team)
+	eve := w.AddUser(User{Name: "eve", TeamID: "T0SISTER001", Enterprise: team.Enterprise})
+	got := make(chan api.InteractionCallback, 1)
+	w.connect(t, func(c *socketmode.Client, e socketmode.Event) {
+		if data, ok := e.Data.(api.InteractionCallback); ok {
+			_ = c.Ack(*e.Request)
+			got <- data
+		}
+	})
+	if _, err := w.Shortcut(ShortcutRequest{User: "eve", CallbackID: "rotate"}); err != nil {
+		t.Fatal(err)
+	}
+	if c := <-got; c.User.TeamID != "T0SISTER001" || c.Team.ID != team.ID || c.Enterprise.ID != team.Enterprise {
+		t.Errorf("got %+v", c)
+	}
+	u, err := w.client().GetUserInfo(eve.ID)
+	if err != nil || u.IsStranger || u.Enterprise.EnterpriseID != team.Enterprise {
+		t.Errorf("got %+v, %v", u, err)
+	}
 }
