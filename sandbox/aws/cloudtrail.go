@@ -53,27 +53,71 @@ type (
 	}
 )
 
+// Event is a call as CloudTrail shows it.
+type Event struct {
+	At           time.Time      `json:"at,omitzero"` // now when zero
+	Name         string         `json:"name"`        // "GetParameter"
+	Source       string         `json:"source"`      // "ssm.amazonaws.com"
+	By           Identity       `json:"by"`
+	AccessKey    string         `json:"access_key,omitempty"`
+	Address      string         `json:"address,omitempty"`
+	Agent        string         `json:"user_agent,omitempty"`
+	Request      map[string]any `json:"request,omitempty"` // members begin small; none when refused for want of permission
+	ErrorCode    string         `json:"error_code,omitempty"`
+	ErrorMessage string         `json:"error_message,omitempty"`
+}
+
+// SeedEvent adds a call to the log that nobody made here: of an operation that
+// the stand-in does not have, of another time, or with texts of one's own.
+func (s *Server) SeedEvent(e Event) error {
+	if e.Name == "" || e.Source == "" {
+		return invalid("an event needs a name and a source")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.At.IsZero() {
+		e.At = s.cond.Clock.Now()
+	}
+	if e.By.Account == "" {
+		e.By.Account = s.account
+	}
+	s.remember(e, uuid.NewString())
+	return nil
+}
+
 // record writes a call down. The caller holds the lock.
 func (s *Server) record(c call, a api, name string, request any, err error) {
+	e := Event{At: c.now, Name: name, Source: a.source, By: c.who, AccessKey: c.accessKey, Address: c.address, Agent: c.agent, Request: requestParameters(request)}
+	if err != nil {
+		e.ErrorCode, e.ErrorMessage = errorWords(err)
+	}
+	s.remember(e, c.id)
+}
+
+// remember adds an event where its time belongs. The caller holds the lock.
+func (s *Server) remember(in Event, requestID string) {
 	e := event{
-		id: uuid.NewString(), name: name, source: a.source, at: c.now, user: c.who.userName(), accessKey: c.accessKey,
-		readOnly: readOnly(name), resources: []resourceOutput{},
+		id: uuid.NewString(), name: in.Name, source: in.Source, at: in.At, user: in.By.userName(), accessKey: in.AccessKey,
+		readOnly: readOnly(in.Name), resources: []resourceOutput{},
 	}
 	arns := []map[string]any{}
-	for _, parameter := range parameterNames(request) {
+	for _, parameter := range parameterNames(in.Request) {
 		e.resources = append(e.resources, resourceOutput{"AWS::SSM::Parameter", parameter})
 		arns = append(arns, map[string]any{"accountId": s.account, "ARN": s.parameterARN(parameter)})
 	}
+	var request any
+	if len(in.Request) > 0 {
+		request = in.Request
+	}
 	detail := map[string]any{
-		"eventVersion": "1.09", "userIdentity": c.who.cloudTrail(c.accessKey), "eventTime": c.now.UTC().Format(time.RFC3339),
-		"eventSource": e.source, "eventName": name, "awsRegion": s.region, "sourceIPAddress": c.address, "userAgent": c.agent,
-		"requestParameters": requestParameters(request), "responseElements": nil, "requestID": c.id, "eventID": e.id,
+		"eventVersion": "1.09", "userIdentity": in.By.cloudTrail(in.AccessKey), "eventTime": in.At.UTC().Format(time.RFC3339),
+		"eventSource": e.source, "eventName": in.Name, "awsRegion": s.region, "sourceIPAddress": in.Address, "userAgent": in.Agent,
+		"requestParameters": request, "responseElements": nil, "requestID": requestID, "eventID": e.id,
 		"readOnly": e.readOnly, "resources": arns, "eventType": "AwsApiCall", "managementEvent": true,
 		"recipientAccountId": s.account, "eventCategory": "Management",
 	}
-	if err != nil {
-		code, message := errorWords(err)
-		detail["errorCode"], detail["errorMessage"] = code, message
+	if in.ErrorCode != "" {
+		detail["errorCode"], detail["errorMessage"] = in.ErrorCode, in.ErrorMessage
 	}
 	b, err := json.Marshal(detail)
 	if err != nil {
@@ -83,7 +127,8 @@ func (s *Server) record(c call, a api, name string, request any, err error) {
 	if len(s.events) >= maxEvents {
 		s.events = slices.Delete(s.events, 0, maxEvents/10)
 	}
-	s.events = append(s.events, e)
+	later, _ := slices.BinarySearchFunc(s.events, e.at.Add(1), func(e event, at time.Time) int { return e.at.Compare(at) })
+	s.events = slices.Insert(s.events, later, e)
 }
 
 // errorWords leaves messages out that may repeat what was sent: CloudTrail's
@@ -101,27 +146,20 @@ func readOnly(name string) bool {
 }
 
 // parameterNames lists the parameters that a request is about.
-func parameterNames(request any) []string {
-	switch in := request.(type) {
-	case *putParameterInput:
-		return []string{in.Name}
-	case *nameInput:
-		return []string{in.Name}
-	case *namesInput:
-		return in.Names
-	case *historyInput:
-		return []string{in.Name}
-	case *labelInput:
-		return []string{in.Name}
-	case *byPathInput:
-		return []string{in.Path}
-	case *struct{ Name string }:
-		return []string{in.Name}
-	case *struct{ Names []string }:
-		return in.Names
-	default:
-		return nil
+func parameterNames(request map[string]any) []string {
+	var out []string
+	for _, member := range []string{"name", "path"} {
+		if name, ok := request[member].(string); ok {
+			out = append(out, name)
+		}
 	}
+	names, _ := request["names"].([]any)
+	for _, n := range names {
+		if name, ok := n.(string); ok {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // requestParameters is the request as a CloudTrail record shows it: member
@@ -142,6 +180,10 @@ func requestParameters(request any) map[string]any {
 	if json.Unmarshal(b, &members) != nil {
 		return nil
 	}
+	return lowered(members)
+}
+
+func lowered(members map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range members {
 		if v == nil || v == "" || v == false {

@@ -22,6 +22,7 @@ func (s *Server) Control() http.Handler {
 		s.SeedIdentity(r.PathValue("key"), who)
 		return who, nil
 	}))
+	mux.HandleFunc("POST /events", took(func(_ *http.Request, e Event) (any, error) { return e.Name, s.SeedEvent(e) }))
 	mux.HandleFunc("PUT /services/{cluster}/{service}/behaviour", took(func(r *http.Request, b Behaviour) (any, error) {
 		return b, s.Behave(r.PathValue("cluster"), r.PathValue("service"), b)
 	}))

@@ -15,6 +15,8 @@ type Identity struct {
 	Role    string `json:"role,omitempty"`
 	Session string `json:"session,omitempty"` // of the role
 	User    string `json:"user,omitempty"`
+	// Denied is an identity that no policy allows anything of SSM.
+	Denied bool `json:"denied,omitempty"`
 }
 
 // SeedIdentity says whom an access key id (at least 16 letters and digits)

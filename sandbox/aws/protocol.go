@@ -148,7 +148,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	c := call{now: s.cond.Clock.Now(), id: uuid.NewString(), agent: r.UserAgent(), address: host(r.RemoteAddr)}
+	c := call{now: s.cond.Clock.Now(), id: uuid.NewString(), agent: r.UserAgent(), address: sourceAddress(r)}
 	a, name, ok := target(r, body)
 	if !ok {
 		writeError(w, a, c.id, &apiError{Code: "UnknownOperationException", Status: http.StatusNotFound})
@@ -166,6 +166,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	c.who = s.identity(c.accessKey)
+	if c.who.Denied && a.prefix == "ssm" {
+		err := s.deny(c, a, name, body)
+		s.mu.Unlock()
+		writeError(w, a, c.id, err)
+		return
+	}
 	out, request, err := op(c, body)
 	s.record(c, a, name, request, err)
 	s.mu.Unlock()
@@ -175,6 +181,32 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeAnswer(w, a, name, c.id, out)
+}
+
+// deny refuses a call for want of permission. CloudTrail then keeps nothing of
+// the request: the resource stands in the message alone, and the error's name is
+// shorter than the one that was answered.
+func (s *Server) deny(c call, a api, name string, body []byte) error {
+	var request map[string]any
+	_ = json.Unmarshal(body, &request) // whatever it is, it is denied
+	resource := "arn:aws:ssm:" + s.region + ":" + s.account + ":*"
+	if names := parameterNames(lowered(request)); len(names) > 0 {
+		resource = s.parameterARN(names[0])
+	}
+	message := "User: " + c.who.arn() + " is not authorized to perform: ssm:" + name + " on resource: " + resource +
+		" because no identity-based policy allows the ssm:" + name + " action"
+	s.remember(Event{At: c.now, Name: name, Source: a.source, By: c.who, AccessKey: c.accessKey, Address: c.address, Agent: c.agent,
+		ErrorCode: "AccessDenied", ErrorMessage: message}, c.id)
+	return refuse("AccessDeniedException", message)
+}
+
+// sourceAddress is where a caller says it is: everybody comes from the loopback,
+// so strangers are played by X-Forwarded-For.
+func sourceAddress(r *http.Request) string {
+	if address := r.Header.Get("X-Forwarded-For"); address != "" {
+		return address
+	}
+	return host(r.RemoteAddr)
 }
 
 // operation runs with the server's lock held. It returns the answer and the
