@@ -39,6 +39,9 @@ type PersonID string
 // Digest is the hash of a frozen plan, in hexadecimal.
 type Digest string
 
+// Option names something that a requester can choose.
+type Option string
+
 // Fact names something that a step found out and later steps need. Facts are
 // stored and shown; they are never secret.
 type Fact string
@@ -65,16 +68,38 @@ type Policy struct {
 	Channel    ChannelID `json:"channel"`    // where the card stands
 	// Lapse is how long the request can be confirmed.
 	Lapse time.Duration `json:"lapse"`
+	// Escalation is the group that is paged when none of the approvers of an
+	// emergency has decided in time; empty: nobody more is paged.
+	Escalation GroupID `json:"escalation,omitempty"`
 }
 
 // Plan is what will be done, frozen: what the second person confirms.
 type Plan struct {
-	Kind     Kind            `json:"kind"`
-	Secret   SecretName      `json:"secret"`
-	Changes  []Change        `json:"changes"`
-	Warnings []string        `json:"warnings,omitempty"`
-	Policy   Policy          `json:"policy"`
-	Details  json.RawMessage `json:"details"` // what the runbook itself needs, without secrets
+	Kind     Kind       `json:"kind"`
+	Secret   SecretName `json:"secret"`
+	Changes  []Change   `json:"changes"`
+	Warnings []string   `json:"warnings,omitempty"`
+	Policy   Policy     `json:"policy"`
+	// Urgent plans run the instant they are confirmed: nothing that can wait
+	// stands before their first step, and the approvers are paged.
+	Urgent bool `json:"urgent,omitempty"`
+	// MustType is what the approver has to type, so that nobody turns the key by
+	// habit; empty: a click is enough.
+	MustType string `json:"must_type,omitempty"`
+	// Room is the channel that the operation gets for itself; nil: its thread is
+	// under its card.
+	Room    *Room           `json:"room,omitempty"`
+	Details json.RawMessage `json:"details"` // what the runbook itself needs, without secrets
+}
+
+// Room is a channel for one operation: an incident's.
+type Room struct {
+	Name    string    `json:"name"` // "inc-2026-11-24-sharepoint-prod"
+	Private bool      `json:"private,omitempty"`
+	Channel ChannelID `json:"channel,omitempty"` // an existing channel to use instead
+	Invite  []UserID  `json:"invite,omitempty"`  // besides requester and approver
+	Group   GroupID   `json:"group,omitempty"`   // whose members are invited too
+	Runbook string    `json:"runbook,omitempty"` // URL of the team's runbook
 }
 
 // Digest hashes the plan. Two plans with the same digest do the same. Warnings
@@ -106,6 +131,9 @@ type Operation struct {
 	Channel         ChannelID  `json:"channel"`
 	Card            MessageID  `json:"card"` // the card's message, once it is posted
 
+	// Options are what the requester chose besides, such as which key leaked.
+	Options map[Option]string `json:"options,omitempty"`
+
 	Approver      Person    `json:"approver"`   // who turned the second key; zero until then
 	DecidedBy     Person    `json:"decided_by"` // who confirmed, denied or cancelled
 	DecidedAt     time.Time `json:"decided_at"`
@@ -128,9 +156,34 @@ type Operation struct {
 	LeaseUntil time.Time `json:"lease_until"`
 	EndedAt    time.Time `json:"ended_at"`
 
+	// RoomChannel and RoomStatus are the operation's own channel and the pinned
+	// message in it, once they are there; RoomTrouble says why there is none.
+	RoomChannel ChannelID `json:"room_channel"`
+	RoomStatus  MessageID `json:"room_status"`
+	RoomTrouble string    `json:"room_trouble"`
+
 	// Envelope is the chat's id of the request: the same envelope twice is one
 	// operation.
 	Envelope string `json:"envelope"`
+}
+
+// Lane is the queue in which the operation's thread is told: its channel's or,
+// once it is confirmed, that of its room.
+func (op Operation) Lane() string {
+	if op.Plan.Room != nil && op.Approver.User != "" {
+		return "room:" + string(op.ID)
+	}
+	return string(op.Channel)
+}
+
+// Document is something written for people that belongs to an operation: the
+// audit events as CSV, the draft of a report. It holds no secret.
+type Document struct {
+	Operation ID
+	Name      string // file name
+	Title     string
+	Body      []byte
+	At        time.Time
 }
 
 // Phase is how far the current step is.
@@ -196,21 +249,30 @@ const (
 	NoticeEntry      NoticeKind = "entry"      // one entry of the record, under the card
 	NoticeCheckpoint NoticeKind = "checkpoint" // the record's signed checkpoint
 	NoticeDirect     NoticeKind = "direct"     // a sentence for one person
+	NoticePage       NoticeKind = "page"       // the same, only while the operation waits for its second key
+	NoticeRoom       NoticeKind = "room"       // open the operation's own channel
+	NoticeStatus     NoticeKind = "status"     // the pinned message in it, edited in place
+	NoticeFile       NoticeKind = "file"       // a document of the operation, uploaded
 )
 
 // Notice is something that people must be told, written down in the same
 // transaction as what it tells. The chat's poster takes notices from the store,
 // posts each exactly once and notes the message's id.
 type Notice struct {
-	ID        int64
-	Key       string // unique; travels in the message's metadata, so it can be found again
-	Kind      NoticeKind
-	Channel   ChannelID
-	User      UserID // of a direct notice
-	Operation ID     // whose card, or under whose card
-	Entry     Entry  // of an entry notice
-	Text      string // of checkpoint and direct notices
+	ID   int64
+	Key  string // unique; travels in the message's metadata, so it can be found again
+	Kind NoticeKind
+	// Lane is the queue it stands in: what is in one lane is told in order. It
+	// is a channel, or stands for one that may not be there yet: see [Operation.Lane].
+	Lane      string
+	Channel   ChannelID // where it is told unless the operation has a room
+	User      UserID    // of a direct notice or a page
+	Document  string    // name of the document of a file notice
+	Operation ID        // whose card, or under whose card
+	Entry     Entry     // of an entry notice
+	Text      string    // of checkpoint and direct notices
 	CreatedAt time.Time
-	Attempts  int   // how often it was claimed, this time included
-	Claim     int64 // fences those who claimed it before
+	NotBefore time.Time // zero: at once
+	Attempts  int       // how often it was claimed, this time included
+	Claim     int64     // fences those who claimed it before
 }

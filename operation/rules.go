@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -45,7 +44,11 @@ type Ask struct {
 	// ChangeReferencePattern is what the configuration wants the reference to
 	// look like; empty when none is asked for.
 	ChangeReferencePattern string
+	Options                map[Option]string
 	Policy                 Policy
+	// Emergency requests may be made beside an open operation, which they end
+	// when they are confirmed.
+	Emergency bool
 }
 
 // Codes of refusals, as the record and the tests know them.
@@ -69,6 +72,7 @@ const (
 	CodeOnlyRequester    Code = "only_requester"
 	CodeNotInState       Code = "not_in_state"
 	CodeNoReturn         Code = "no_return"
+	CodeTyped            Code = "not_typed"
 )
 
 // MaxReason bounds what people write, in runes.
@@ -102,20 +106,27 @@ func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 		ID: newID(), Kind: ask.Kind, Secret: ask.Secret, State: Pending,
 		Requester: who.Person, Reason: ask.Reason, ChangeReference: ask.ChangeReference,
 		RequestedAt: now, LapsesAt: now.Add(ask.Policy.Lapse), Channel: ask.Policy.Channel,
-		Facts: map[Fact]string{}, Envelope: ask.Envelope,
+		Facts: map[Fact]string{}, Envelope: ask.Envelope, Options: ask.Options,
 		Plan: Plan{Policy: ask.Policy},
 	}
 	if op.Plan, err = r.Planners[ask.Kind].Plan(ctx, op); err != nil {
 		return Operation{}, err
 	}
 	op.Digest = op.Plan.Digest()
-	if err := r.somebodyEligible(ctx, op); err != nil {
+	eligible, err := r.eligible(ctx, op)
+	if err != nil {
 		return Operation{}, err
+	}
+	var pages []Notice
+	if op.Plan.Urgent {
+		if pages, err = r.pages(ctx, op, eligible); err != nil {
+			return Operation{}, err
+		}
 	}
 	stored, err := r.Writer.Create(ctx, op, []Entry{{
 		At: now, Operation: op.ID, Secret: op.Secret, Event: Request, State: Pending, Outcome: Asked,
 		By: &op.Requester, Text: op.Reason, Digest: op.Digest, Channel: op.Channel, Quiet: true,
-	}})
+	}}, pages)
 	if errors.Is(err, ErrOpen) {
 		return Operation{}, Refuse(CodeOpenOperation, "Somebody else was quicker: %s has an open operation now. Look in <#%s>.", ask.Secret, ask.Policy.Channel)
 	}
@@ -141,13 +152,17 @@ func mayAsk(who standing, ask Ask) error {
 	return nil
 }
 
-// free refuses when the secret has an open operation already.
+// free refuses when the secret has an open operation that this one would have to
+// wait for.
 func (r *Rules) free(ctx context.Context, ask Ask) error {
-	open, found, err := r.Reader.OpenOperation(ctx, ask.Secret)
+	all, err := r.Reader.OpenOperations(ctx, ask.Secret)
 	if err != nil {
-		return fmt.Errorf("look for an open operation: %w", err)
+		return fmt.Errorf("look for open operations: %w", err)
 	}
-	if found && open.Envelope != ask.Envelope {
+	for _, open := range all {
+		if open.Envelope == ask.Envelope || ask.Emergency && open.Kind != ask.Kind {
+			continue
+		}
 		return Refuse(CodeOpenOperation, "%s has an open operation already: %s, asked for by <@%s>, %s. Its card is in <#%s>; wait for its end, or cancel it there.",
 			ask.Secret, open.ID, open.Requester.User, open.State.Words(), open.Channel)
 	}
@@ -162,7 +177,7 @@ type Click struct {
 	User      UserID
 	Channel   ChannelID
 	Message   MessageID // the message whose button it was
-	Words     string    // a denial's reason
+	Words     string    // a denial's reason, or what was typed to confirm
 }
 
 // Approve judges a click and, when the rules allow it, moves the operation. The
@@ -195,7 +210,7 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 	if err := fits(op, click, now); err != nil {
 		return op, err
 	}
-	who, err := r.standing(ctx, click.User, click.Channel, op.Plan.Policy.Approvers)
+	who, err := r.standing(ctx, click.User, click.Channel, op.approverGroups()...)
 	if err != nil {
 		return op, err
 	}
@@ -203,7 +218,33 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 		return op, err
 	}
 	t := decide(op, click, who.Person, now)
+	if t.Supersedes, err = r.inTheWay(ctx, op, click.Event); err != nil {
+		return op, err
+	}
 	return r.Writer.Change(ctx, t)
+}
+
+// inTheWay finds what a confirmed emergency ends. Anything else that is confirmed
+// has to wait for an emergency.
+func (r *Rules) inTheWay(ctx context.Context, op Operation, event Event) ([]Operation, error) {
+	if event != Confirm {
+		return nil, nil
+	}
+	all, err := r.Reader.OpenOperations(ctx, op.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("look for open operations: %w", err)
+	}
+	var others []Operation
+	for _, other := range all {
+		switch {
+		case other.ID == op.ID:
+		case op.Plan.Urgent && !other.Plan.Urgent:
+			others = append(others, other)
+		case other.Plan.Urgent && !op.Plan.Urgent:
+			return nil, Refuse(CodeOpenOperation, "There is an emergency about %s: %s, %s. This has to wait for its end.", op.Secret, other.ID, other.State.Words())
+		}
+	}
+	return others, nil
 }
 
 // fits refuses clicks that do not belong to the operation as it stands. It needs
@@ -239,25 +280,38 @@ type standing struct {
 	Member bool // of the group that was asked for
 }
 
-// standing looks a person, the place and a group up, all at once and now, and
+// approverGroups are the groups whose members may turn the second key: those
+// above the approvers only for what cannot wait for them.
+func (op Operation) approverGroups() []GroupID {
+	if op.Plan.Urgent {
+		return []GroupID{op.Plan.Policy.Approvers, op.Plan.Policy.Escalation}
+	}
+	return []GroupID{op.Plan.Policy.Approvers}
+}
+
+// standing looks a person, the place and the groups up, all at once and now, and
 // refuses whoever is not a full member with exactly one enabled identity.
-func (r *Rules) standing(ctx context.Context, user UserID, channel ChannelID, group GroupID) (standing, error) {
+func (r *Rules) standing(ctx context.Context, user UserID, channel ChannelID, groups ...GroupID) (standing, error) {
 	var (
-		wg                            sync.WaitGroup
-		who                           standing
-		placeErr, personErr, groupErr error
+		wg   sync.WaitGroup
+		who  standing
+		in   = make([]bool, len(groups))
+		errs = make([]error, 2+len(groups))
 	)
-	wg.Go(func() { placeErr = r.place(ctx, channel) })
-	wg.Go(func() { who.Person, personErr = r.person(ctx, user) })
-	if group != "" {
-		wg.Go(func() { who.Member, groupErr = r.inGroup(ctx, group, user) })
+	wg.Go(func() { errs[0] = r.place(ctx, channel) })
+	wg.Go(func() { who.Person, errs[1] = r.person(ctx, user) })
+	for i, group := range groups {
+		if group != "" {
+			wg.Go(func() { in[i], errs[2+i] = r.inGroup(ctx, group, user) })
+		}
 	}
 	wg.Wait()
-	for _, err := range []error{placeErr, personErr, groupErr} {
+	for _, err := range errs {
 		if err != nil {
 			return standing{}, err
 		}
 	}
+	who.Member = slices.Contains(in, true)
 	return who, nil
 }
 
@@ -345,7 +399,13 @@ func judge(op Operation, click Click, who standing) error {
 		}
 		return nil
 	case Confirm:
-		return secondKey(who, op.Requester, "asked for this")
+		if err := secondKey(who, op.Requester, "asked for this"); err != nil {
+			return err
+		}
+		if must := op.Plan.MustType; must != "" && strings.TrimSpace(click.Words) != must {
+			return Refuse(CodeTyped, "To confirm, type exactly %s. You typed %q. Nothing was changed; click Confirm again.", must, click.Words)
+		}
+		return nil
 	case Deny:
 		if strings.TrimSpace(click.Words) == "" {
 			return Refuse(CodeNoReason, "Denying needs a reason: the person who asked will want to know. Nothing was changed.")
@@ -429,32 +489,77 @@ func (r *Rules) tooLate(ctx context.Context, click Click) error {
 	return Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
 }
 
-// somebodyEligible refuses a request that nobody could confirm.
-func (r *Rules) somebodyEligible(ctx context.Context, op Operation) error {
-	members, err := r.Chat.Group(ctx, op.Plan.Policy.Approvers)
+// eligible lists who could confirm, and refuses a request that nobody could.
+func (r *Rules) eligible(ctx context.Context, op Operation) ([]Person, error) {
+	people, err := r.others(ctx, op.Plan.Policy.Approvers, op.Requester)
 	if err != nil {
-		return RefuseBecause(err, CodeLookup, "I could not read the approvers' group, so I refuse. Please try again. Nothing was changed.")
+		return nil, err
 	}
-	var (
-		wg       sync.WaitGroup
-		slots    = make(chan struct{}, 8) // the chat's limits are for everybody
-		eligible atomic.Bool
-	)
-	for _, user := range members {
+	if len(people) == 0 && op.Plan.Urgent && op.Plan.Policy.Escalation != "" {
+		if people, err = r.others(ctx, op.Plan.Policy.Escalation, op.Requester); err != nil {
+			return nil, err
+		}
+	}
+	if len(people) == 0 {
+		return nil, Refuse(CodeNobodyEligible, "Nobody could confirm this: the approvers' group has no other full member with an enabled identity. Have its owner add somebody, then ask again. Nothing was changed.")
+	}
+	return people, nil
+}
+
+// others looks up the members of a group who are another person than one.
+func (r *Rules) others(ctx context.Context, group GroupID, one Person) ([]Person, error) {
+	members, err := r.Chat.Group(ctx, group)
+	if err != nil {
+		return nil, RefuseBecause(err, CodeLookup, "I could not read the group of those who may confirm, so I refuse. Please try again. Nothing was changed.")
+	}
+	found := make([]Person, len(members))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 8) // the chat's limits are for everybody
+	for i, user := range members {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			// Somebody who can't be looked up is nobody who can confirm.
-			if p, err := r.person(ctx, user); err == nil && !same(p, op.Requester) {
-				eligible.Store(true)
+			if p, err := r.person(ctx, user); err == nil && !same(p, one) {
+				found[i] = p
 			}
 		})
 	}
 	wg.Wait()
-	if eligible.Load() {
-		return nil
+	return slices.DeleteFunc(found, func(p Person) bool { return p.User == "" }), nil
+}
+
+// pageAfter is when the approvers of an emergency are told, and escalateAfter when
+// those after them are, if nobody has decided by then.
+func pageAfter() []time.Duration { return []time.Duration{0, 2 * time.Minute, 5 * time.Minute} }
+
+const escalateAfter = 8 * time.Minute
+
+// pages writes down whom to tell of an emergency, and when.
+func (r *Rules) pages(ctx context.Context, op Operation, approvers []Person) ([]Notice, error) {
+	var out []Notice
+	page := func(p Person, after time.Duration, text string) {
+		out = append(out, Notice{
+			Key: fmt.Sprintf("page:%s:%s:%s", op.ID, p.User, after), Kind: NoticePage, Lane: fmt.Sprintf("page:%s:%s:%s", op.ID, p.User, after),
+			User: p.User, Operation: op.ID, NotBefore: r.Now().Add(after), Text: text,
+		})
 	}
-	return Refuse(CodeNobodyEligible, "Nobody could confirm this: the approvers' group has no other full member with an enabled identity. Have its owner add somebody, then ask again. Nothing was changed.")
+	for _, after := range pageAfter() {
+		for _, p := range approvers {
+			page(p, after, fmt.Sprintf("Emergency: <@%s> asks to disable the secret of %s at once. It needs a second person: please look at the card in <#%s> now.", op.Requester.User, op.Secret, op.Channel))
+		}
+	}
+	if op.Plan.Policy.Escalation == "" {
+		return out, nil
+	}
+	above, err := r.others(ctx, op.Plan.Policy.Escalation, op.Requester)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range above {
+		page(p, escalateAfter, fmt.Sprintf("Emergency without a decision: <@%s> asked to disable the secret of %s, and none of the approvers has decided. You may: please look at the card in <#%s> now.", op.Requester.User, op.Secret, op.Channel))
+	}
+	return out, nil
 }
 
 // StillApproved checks, when the approval is about to be used, that the
@@ -463,7 +568,7 @@ func (r *Rules) StillApproved(ctx context.Context, op Operation) error {
 	if op.Approver.User == "" || same(op.Approver, op.Requester) {
 		return Refuse(CodeSamePerson, "The operation has no second person's confirmation.")
 	}
-	who, err := r.standing(ctx, op.Approver.User, op.Channel, op.Plan.Policy.Approvers)
+	who, err := r.standing(ctx, op.Approver.User, op.Channel, op.approverGroups()...)
 	if err != nil {
 		return err
 	}

@@ -107,6 +107,10 @@ func (r *Runner) advance(ctx context.Context, op *Operation) (time.Duration, err
 // begin makes the plan again and looks the approver up again. Only what was
 // confirmed may run.
 func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error) {
+	if op.Plan.Urgent { // looked at when it was confirmed; a second look would cost the time that counts
+		return 0, r.move(ctx, op, Begin, "", Entry{Outcome: Noted, Text: "Confirmed, so it begins at once.", Quiet: true},
+			func(o *Operation) { o.Step, o.Phase, o.StepSince = 0, Doing, time.Now() })
+	}
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	plan, err := r.Rules.Planners[op.Kind].Plan(call, *op)
@@ -179,7 +183,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 	if op.Phase == Verifying {
 		action = s.Verify
 	}
-	evidence, err := r.call(ctx, op, action)
+	evidence, documents, err := r.call(ctx, op, action)
 	var wait WaitUntil
 	switch {
 	case errors.Is(err, ErrStale):
@@ -191,7 +195,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 	case op.Phase == Doing:
 		return 0, r.store(ctx, op, func(o *Operation) { o.Phase = Verifying })
 	}
-	return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step+1, Doing, time.Now() },
+	return 0, r.storeWith(ctx, op, documents, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step+1, Doing, time.Now() },
 		Entry{Step: s.Name, Outcome: Verified, Text: evidence})
 }
 
@@ -225,7 +229,7 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	if op.Phase == Verifying {
 		action = s.Undo.verify
 	}
-	evidence, err := r.call(ctx, op, action)
+	evidence, _, err := r.call(ctx, op, action)
 	switch {
 	case errors.Is(err, ErrStale):
 		return 0, err
@@ -246,10 +250,10 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 
 // call runs one action under a renewed lease. What it found out is kept even if
 // it has to be called again.
-func (r *Runner) call(ctx context.Context, op *Operation, action Action) (string, error) {
+func (r *Runner) call(ctx context.Context, op *Operation, action Action) (string, []Document, error) {
 	fence := func(ctx context.Context) error { return r.Leases.Renew(ctx, *op, lease) }
 	if err := fence(ctx); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -257,14 +261,15 @@ func (r *Runner) call(ctx context.Context, op *Operation, action Action) (string
 	if facts == nil {
 		facts = map[Fact]string{}
 	}
-	evidence, err := action(ctx, &Run{Operation: *op, Facts: facts, fence: fence, now: r.Now})
+	run := &Run{Operation: *op, Facts: facts, fence: fence, now: r.Now}
+	evidence, err := action(ctx, run)
 	if !maps.Equal(facts, op.Facts) {
 		// Stored at once: whatever comes next, what was found out stays known.
 		if kept := r.store(ctx, op, func(o *Operation) { o.Facts = facts }); kept != nil {
-			return "", errors.Join(kept, err)
+			return "", nil, errors.Join(kept, err)
 		}
 	}
-	return evidence, err
+	return evidence, run.documents, err
 }
 
 // again reports whether the step may be tried once more, and after what pause.
@@ -307,6 +312,10 @@ func (r *Runner) move(ctx context.Context, op *Operation, event Event, step stri
 // store writes the operation as change makes it, with entries, and keeps the
 // lease as long as there is something to do.
 func (r *Runner) store(ctx context.Context, op *Operation, change func(*Operation), entries ...Entry) error {
+	return r.storeWith(ctx, op, nil, change, entries...)
+}
+
+func (r *Runner) storeWith(ctx context.Context, op *Operation, documents []Document, change func(*Operation), entries ...Entry) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	next := *op
@@ -324,7 +333,7 @@ func (r *Runner) store(ctx context.Context, op *Operation, change func(*Operatio
 		e := &entries[i]
 		e.At, e.Operation, e.Secret, e.State, e.Digest = now, op.ID, op.Secret, next.State, op.Digest
 	}
-	stored, err := r.Writer.Change(ctx, Transition{Operation: next, From: op.State, Entries: entries})
+	stored, err := r.Writer.Change(ctx, Transition{Operation: next, From: op.State, Entries: entries, Documents: documents})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,13 @@ type Run struct {
 	Facts map[Fact]string
 	fence func(context.Context) error
 	now   func() time.Time
+
+	documents []Document
 }
+
+// Attach has a document kept and uploaded together with the step's evidence, when
+// the step is verified.
+func (r *Run) Attach(d Document) { r.documents = append(r.documents, d) }
 
 // Fence must be called just before every write to the outside world. It returns
 // [ErrStale] when this worker has lost the operation, and the write must not be.

@@ -25,6 +25,10 @@ type Transition struct {
 	From State
 	// Entries go into the record, and those that are not quiet into the thread.
 	Entries []Entry
+	// Documents are kept, and uploaded to the thread.
+	Documents []Document
+	// Supersedes ends these operations of the same secret, whatever they do.
+	Supersedes []Operation
 	// Wake has a worker look at the operation.
 	Wake bool
 }
@@ -33,15 +37,17 @@ type Transition struct {
 type Reader interface {
 	// Operation returns ErrUnknown when there is none.
 	Operation(ctx context.Context, id ID) (Operation, error)
-	// OpenOperation returns the operation that holds the secret, if one does.
-	OpenOperation(ctx context.Context, secret SecretName) (Operation, bool, error)
+	// OpenOperations returns the operations that hold the secret: at most one of
+	// a kind.
+	OpenOperations(ctx context.Context, secret SecretName) ([]Operation, error)
 }
 
 // Writer stores what happened.
 type Writer interface {
-	// Create stores a new operation; ErrOpen when its secret has an open one.
-	// When its envelope was seen before, it returns the operation made then.
-	Create(ctx context.Context, op Operation, entries []Entry) (Operation, error)
+	// Create stores a new operation; ErrOpen when its secret has an open one of
+	// its kind. When its envelope was seen before, it returns the operation made
+	// then. Notices are what people are to be told besides the card.
+	Create(ctx context.Context, op Operation, entries []Entry, notices []Notice) (Operation, error)
 	// Change stores a transition and returns the operation with its new epoch;
 	// ErrStale when state or epoch are no longer those that were read.
 	Change(ctx context.Context, t Transition) (Operation, error)

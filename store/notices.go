@@ -11,53 +11,102 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
-// tell writes down what people must be told of a change: the card, and one line
-// for each entry that is not quiet. When the operation has ended, the record's
-// signed head goes under its card, as a witness.
-func (s *Store) tell(ctx context.Context, tx *sql.Tx, op operation.Operation, entries []operation.Entry) error {
-	if len(entries) == 0 {
+// tell writes down what people must be told of a change: the card, one line for
+// each entry that is not quiet, and the given notices. When the operation has
+// ended, the record's signed head goes into its thread, as a witness.
+func (s *Store) tell(ctx context.Context, tx *sql.Tx, op operation.Operation, entries []operation.Entry, more ...operation.Notice) error {
+	if len(entries) == 0 && len(more) == 0 {
 		return nil
 	}
 	// The recorder has locked out other appends, so the highest id is ours to take.
-	var last int64
-	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM notices").Scan(&last); err != nil {
+	t := teller{store: s, tx: tx, op: op}
+	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM notices").Scan(&t.last); err != nil {
 		return fmt.Errorf("number the notices: %w", err)
 	}
-	add := func(n operation.Notice) error {
-		last++
-		n.ID, n.Channel, n.Operation = last, op.Channel, op.ID
-		return s.insertNotice(ctx, tx, n)
-	}
-	// A card that nobody has taken up yet will show the newest state anyway.
-	var waiting int
-	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND kind = 'card' AND sent_at = 0 AND claimed_until <= $2",
-		string(op.ID), micros(time.Now())).Scan(&waiting); err != nil {
-		return fmt.Errorf("look for the card's notice: %w", err)
-	}
-	if waiting == 0 {
-		if err := add(operation.Notice{Key: fmt.Sprintf("card:%s:%d", op.ID, op.Epoch), Kind: operation.NoticeCard}); err != nil {
-			return err
-		}
+	if err := t.surfaces(ctx); err != nil {
+		return err
 	}
 	for _, e := range entries {
 		if e.Quiet {
 			continue
 		}
-		if err := add(operation.Notice{Key: fmt.Sprintf("entry:%s:%d", op.ID, e.Sequence), Kind: operation.NoticeEntry, Entry: e}); err != nil {
+		if err := t.add(ctx, operation.Notice{Key: fmt.Sprintf("entry:%s:%d", op.ID, e.Sequence), Kind: operation.NoticeEntry, Entry: e}); err != nil {
 			return err
 		}
 	}
-	head, sealed, err := s.recorder.Seal(ctx, tx, !op.State.Open())
+	for _, n := range more {
+		if err := t.add(ctx, n); err != nil {
+			return err
+		}
+	}
+	return t.seal(ctx)
+}
+
+// teller writes the notices of one change.
+type teller struct {
+	store *Store
+	tx    *sql.Tx
+	op    operation.Operation
+	last  int64 // id of the newest notice
+}
+
+// add writes a notice down. What names no lane goes into the operation's thread.
+func (t *teller) add(ctx context.Context, n operation.Notice) error {
+	t.last++
+	n.ID, n.Channel, n.Operation = t.last, t.op.Channel, t.op.ID
+	if n.Lane == "" {
+		n.Lane = t.op.Lane()
+	}
+	return t.store.insertNotice(ctx, t.tx, n)
+}
+
+// surfaces writes down what shows the operation as a whole: its card and, if it
+// has a room, the message that is pinned there. The room is opened first.
+func (t *teller) surfaces(ctx context.Context) error {
+	card := operation.Notice{Kind: operation.NoticeCard, Lane: string(t.op.Channel)}
+	if err := t.surface(ctx, card); err != nil {
+		return err
+	}
+	if t.op.Lane() == string(t.op.Channel) {
+		return nil
+	}
+	if t.op.State == operation.Approved {
+		if err := t.add(ctx, operation.Notice{Key: "room:" + string(t.op.ID), Kind: operation.NoticeRoom}); err != nil {
+			return err
+		}
+	}
+	return t.surface(ctx, operation.Notice{Kind: operation.NoticeStatus})
+}
+
+// surface adds one unless it waits already: what nobody has taken up yet will
+// show the newest state anyway.
+func (t *teller) surface(ctx context.Context, n operation.Notice) error {
+	var waiting int
+	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND kind = $2 AND sent_at = 0 AND claimed_until <= $3",
+		string(t.op.ID), string(n.Kind), micros(time.Now())).Scan(&waiting)
+	if err != nil {
+		return fmt.Errorf("look for the %s notice: %w", n.Kind, err)
+	}
+	if waiting > 0 {
+		return nil
+	}
+	n.Key = fmt.Sprintf("%s:%s:%d", n.Kind, t.op.ID, t.op.Epoch)
+	return t.add(ctx, n)
+}
+
+// seal adds the signed head of the record, if it is due.
+func (t *teller) seal(ctx context.Context) error {
+	head, sealed, err := t.store.recorder.Seal(ctx, t.tx, !t.op.State.Open())
 	if err != nil {
 		// The operation goes on: an emergency must not stop because somebody
 		// touched the record. But nobody may miss it.
-		s.log.ErrorContext(ctx, "the record could not be signed", "operation", op.ID, "error", err)
+		t.store.log.ErrorContext(ctx, "the record could not be signed", "operation", t.op.ID, "error", err)
 		head, sealed = "The record could not be signed: it does not continue what was signed before. Run `twokey audit verify` and have somebody look at once.", true
 	}
 	if !sealed {
 		return nil
 	}
-	return add(operation.Notice{Key: fmt.Sprintf("checkpoint:%s:%d", op.ID, op.Epoch), Kind: operation.NoticeCheckpoint, Text: head})
+	return t.add(ctx, operation.Notice{Key: fmt.Sprintf("checkpoint:%s:%d", t.op.ID, t.op.Epoch), Kind: operation.NoticeCheckpoint, Text: head})
 }
 
 func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice) error {
@@ -65,9 +114,9 @@ func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice
 	if err != nil {
 		return fmt.Errorf("encode the entry of %s: %w", n.Key, err)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, channel, user_id, operation, entry, text, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		n.ID, n.Key, string(n.Kind), string(n.Channel), string(n.User), string(n.Operation), string(entry), n.Text, micros(s.now()))
+	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		n.ID, n.Key, string(n.Kind), n.Lane, string(n.Channel), string(n.User), string(n.Operation), string(entry), n.Document, n.Text, micros(s.now()), micros(n.NotBefore))
 	if err != nil {
 		return fmt.Errorf("write down %s: %w", n.Key, err)
 	}
@@ -86,8 +135,8 @@ func (s *Store) notify() {
 // other replicas are found by looking now and then.
 func (s *Store) NoticesChanged() <-chan struct{} { return s.changed }
 
-// ClaimNotice takes the oldest notice of a channel that nobody else posts to. Each
-// channel is told in order: its next notice is free when the one before is sent.
+// ClaimNotice takes the oldest notice of a lane that nobody else posts from. Each
+// lane is told in order: its next notice is free when the one before is sent.
 func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) (operation.Notice, bool, error) {
 	for {
 		n, claim, err := s.nextNotice(ctx)
@@ -109,17 +158,16 @@ func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) 
 }
 
 func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error) {
-	now := micros(time.Now())
-	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, channel, user_id, operation, entry, text, created_at, attempts, claim FROM notices n
-		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $1
-		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.channel = n.channel AND e.id < n.id)
-		ORDER BY id LIMIT 1`, now)
+	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim FROM notices n
+		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2
+		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.lane = n.lane AND e.id < n.id)
+		ORDER BY id LIMIT 1`, micros(s.now()), micros(time.Now()))
 	var (
 		n                              operation.Notice
 		kind, channel, user, id, entry string
 		created, claim                 int64
 	)
-	if err := row.Scan(&n.ID, &n.Key, &kind, &channel, &user, &id, &entry, &n.Text, &created, &n.Attempts, &claim); err != nil {
+	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim); err != nil {
 		return n, 0, err
 	}
 	if err := json.Unmarshal([]byte(entry), &n.Entry); err != nil {
@@ -144,7 +192,9 @@ func (s *Store) NoticeSent(ctx context.Context, n operation.Notice, message oper
 			_, err = tx.ExecContext(ctx, "UPDATE operations SET card = $1 WHERE id = $2", string(message), string(n.Operation))
 		case operation.NoticeCheckpoint:
 			_, err = tx.ExecContext(ctx, "UPDATE record_checkpoints SET channel = $1, message = $2 WHERE note = $3", string(n.Channel), string(message), n.Text)
-		case operation.NoticeEntry, operation.NoticeDirect: // nobody asks where they stand
+		case operation.NoticeStatus:
+			_, err = tx.ExecContext(ctx, "UPDATE operations SET room_status = $1 WHERE id = $2", string(message), string(n.Operation))
+		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile: // nobody asks where they stand
 		}
 		return err
 	})
@@ -163,8 +213,18 @@ func (s *Store) NoticeMine(ctx context.Context, n operation.Notice) (bool, error
 // NoticeLater gives n back, not to be tried again before after has passed.
 func (s *Store) NoticeLater(ctx context.Context, n operation.Notice, after time.Duration) error {
 	done, err := s.db.ExecContext(ctx, "UPDATE notices SET claimed_until = 0, not_before = $1 WHERE id = $2 AND claim = $3 AND sent_at = 0",
-		micros(time.Now().Add(after)), n.ID, n.Claim)
+		micros(s.now().Add(after)), n.ID, n.Claim)
 	return exactlyOne(done, err)
+}
+
+// RoomOpened notes the channel of an operation's own, or why it has none. It
+// comes before the room's notice is sent.
+func (s *Store) RoomOpened(ctx context.Context, id operation.ID, channel operation.ChannelID, trouble string) error {
+	_, err := s.db.ExecContext(ctx, "UPDATE operations SET room_channel = $1, room_trouble = $2 WHERE id = $3", string(channel), trouble, string(id))
+	if err != nil {
+		return fmt.Errorf("note the room of operation %s: %w", id, err)
+	}
+	return nil
 }
 
 // UntoldNotices counts what is still to be told.

@@ -12,7 +12,7 @@ import (
 )
 
 // columns are those of an operation, in the order that scan reads.
-const columns = "state, epoch, card, due, lease_owner, lease_until, body"
+const columns = "state, epoch, card, due, lease_owner, lease_until, room_channel, room_status, room_trouble, body"
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -22,9 +22,11 @@ func scan(row scanner) (operation.Operation, error) {
 		op              operation.Operation
 		state, card     string
 		owner, body     string
+		channel, status string
+		trouble         string
 		epoch, due, end int64
 	)
-	if err := row.Scan(&state, &epoch, &card, &due, &owner, &end, &body); err != nil {
+	if err := row.Scan(&state, &epoch, &card, &due, &owner, &end, &channel, &status, &trouble, &body); err != nil {
 		return op, err
 	}
 	if err := json.Unmarshal([]byte(body), &op); err != nil {
@@ -32,6 +34,7 @@ func scan(row scanner) (operation.Operation, error) {
 	}
 	op.State, op.Epoch, op.Card = operation.State(state), epoch, operation.MessageID(card)
 	op.Due, op.LeaseOwner, op.LeaseUntil = instant(due), owner, instant(end)
+	op.RoomChannel, op.RoomStatus, op.RoomTrouble = operation.ChannelID(channel), operation.MessageID(status), trouble
 	return op, nil
 }
 
@@ -47,20 +50,13 @@ func (s *Store) Operation(ctx context.Context, id operation.ID) (operation.Opera
 	return op, nil
 }
 
-// OpenOperation implements operation.Reader.
-func (s *Store) OpenOperation(ctx context.Context, secret operation.SecretName) (operation.Operation, bool, error) {
-	op, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE secret = $1 AND state IN ('pending', 'approved', 'running', 'waiting', 'undoing', 'parked')", string(secret)))
-	if errors.Is(err, sql.ErrNoRows) {
-		return op, false, nil
-	}
-	if err != nil {
-		return op, false, fmt.Errorf("read the open operation of %s: %w", secret, err)
-	}
-	return op, true, nil
+// OpenOperations implements operation.Reader.
+func (s *Store) OpenOperations(ctx context.Context, secret operation.SecretName) ([]operation.Operation, error) {
+	return s.Operations(ctx, Filter{Secret: secret, OpenOnly: true})
 }
 
 // Create implements operation.Writer.
-func (s *Store) Create(ctx context.Context, op operation.Operation, entries []operation.Entry) (operation.Operation, error) {
+func (s *Store) Create(ctx context.Context, op operation.Operation, entries []operation.Entry, notices []operation.Notice) (operation.Operation, error) {
 	before, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE envelope = $1", op.Envelope))
 	if err == nil {
 		return before, nil
@@ -88,7 +84,7 @@ func (s *Store) Create(ctx context.Context, op operation.Operation, entries []op
 		if err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, op, recorded)
+		return s.tell(ctx, tx, op, recorded, notices...)
 	})
 	if err != nil {
 		return op, err
@@ -125,7 +121,14 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 		if err := exactlyOne(done, err); err != nil {
 			return err
 		}
-		if err := s.tell(ctx, tx, op, recorded); err != nil {
+		files, err := s.keep(ctx, tx, t.Documents)
+		if err != nil {
+			return err
+		}
+		if err := s.tell(ctx, tx, op, recorded, files...); err != nil {
+			return err
+		}
+		if err := s.supersede(ctx, tx, t.Supersedes, op); err != nil {
 			return err
 		}
 		if t.Wake {
@@ -141,6 +144,37 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 		s.wakeHere(op.ID, op.Epoch)
 	}
 	return op, nil
+}
+
+// supersede ends other operations, wherever they stand: their workers are stopped
+// by the fence.
+func (s *Store) supersede(ctx context.Context, tx *sql.Tx, others []operation.Operation, by operation.Operation) error {
+	for _, other := range others {
+		other.State, other.EndedAt = operation.Superseded, s.now()
+		body, err := json.Marshal(other)
+		if err != nil {
+			return fmt.Errorf("encode operation %s: %w", other.ID, err)
+		}
+		done, err := tx.ExecContext(ctx, `UPDATE operations SET state = 'superseded', epoch = epoch + 1, lease_owner = '', lease_until = 0, body = $1
+			WHERE id = $2 AND state IN ('pending', 'approved', 'running', 'waiting', 'undoing', 'parked')`, string(body), string(other.ID))
+		if err := exactlyOne(done, err); errors.Is(err, operation.ErrStale) {
+			continue // it has ended by itself
+		} else if err != nil {
+			return fmt.Errorf("supersede operation %s: %w", other.ID, err)
+		}
+		other.Epoch++
+		recorded, err := s.recorder.Append(ctx, tx, []operation.Entry{{
+			At: s.now(), Operation: other.ID, Secret: other.Secret, Event: operation.Supersede, State: operation.Superseded, Epoch: other.Epoch,
+			Outcome: operation.Noted, By: &by.Approver, Digest: other.Digest, Text: fmt.Sprintf("Emergency %s has taken this operation's place. What it left behind is cleared up there.", by.ID),
+		}})
+		if err != nil {
+			return err
+		}
+		if err := s.tell(ctx, tx, other, recorded); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // append is the recorder's, for transitions that may have nothing to record.

@@ -63,7 +63,7 @@ func asked(op operation.Operation) []operation.Entry {
 
 func create(t *testing.T, s *store.Store, op operation.Operation) operation.Operation {
 	t.Helper()
-	op, err := s.Create(t.Context(), op, asked(op))
+	op, err := s.Create(t.Context(), op, asked(op), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,13 +100,13 @@ func TestASecretHasOneOpenOperation(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {
 		s := open(t, address)
 		op := create(t, s, request("op1", "a/prod"))
-		if _, err := s.Create(t.Context(), request("op2", "a/prod"), asked(op)); !errors.Is(err, operation.ErrOpen) {
+		if _, err := s.Create(t.Context(), request("op2", "a/prod"), asked(op), nil); !errors.Is(err, operation.ErrOpen) {
 			t.Errorf("got %v", err)
 		}
 		create(t, s, request("op3", "b/prod"))
 		again := request("op4", "a/prod")
 		again.Envelope = op.Envelope
-		if same, err := s.Create(t.Context(), again, asked(again)); err != nil || same.ID != "op1" {
+		if same, err := s.Create(t.Context(), again, asked(again), nil); err != nil || same.ID != "op1" {
 			t.Errorf("the same envelope made %s, %v", same.ID, err)
 		}
 	})
