@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/twokey/twokey/internal/strict"
 	"github.com/twokey/twokey/operation"
@@ -28,6 +29,15 @@ type Config struct {
 	AWS        AWSConfig
 	Record     RecordConfig
 	Targets    []runbook.Target // in the file's order: servers, and their environments within
+	Pace       Pace             // no file sets it
+}
+
+// Pace is how fast the bot goes where only the vendors' habits hold it up. The zero
+// value fits the real ones.
+type Pace struct {
+	Proof                runbook.Proof
+	Patience             time.Duration // caps how long any step is tried
+	Spacing, EditSpacing time.Duration // of what is posted
 }
 
 // SlackConfig is how the bot reaches Slack.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,6 +70,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	chat, err := bot.New(bot.Config{
 		AppToken: cfg.Slack.AppToken, BotToken: cfg.Slack.BotToken, APIURL: cfg.Slack.APIURL,
 		Logger: log, Inbox: inbox{db}, Now: now, Registerer: metrics,
+		Spacing: cfg.Pace.Spacing, EditSpacing: cfg.Pace.EditSpacing,
 	})
 	if err != nil {
 		return err
@@ -76,7 +78,8 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 
 	rotate := &runbook.Rotate{
 		Targets: map[operation.SecretName]runbook.Target{}, Apps: directory, Tokens: directory,
-		Params: cloud, Labels: cloud, ECS: cloud, MCP: mcp.New(mcp.Options{}, now), Proof: runbook.DefaultProof(),
+		Params: cloud, Labels: cloud, ECS: cloud, MCP: mcp.New(mcp.Options{}, now), Proof: cmp.Or(cfg.Pace.Proof, runbook.DefaultProof()),
+		Patience: cfg.Pace.Patience,
 	}
 	for _, t := range cfg.Targets {
 		rotate.Targets[t.Name] = t

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ type Config struct {
 	// PingInterval is how long Slack may say nothing before a connection is
 	// opened anew; 0: 30 seconds.
 	PingInterval time.Duration
+	// Spacing is the least time between two messages in one channel, and
+	// EditSpacing, on the whole, between two edits; 0: what Slack wants.
+	Spacing, EditSpacing time.Duration
 }
 
 // callTime bounds one call of Slack's API.
@@ -73,6 +77,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.PingInterval == 0 {
 		c.PingInterval = 30 * time.Second
 	}
+	c.Spacing, c.EditSpacing = cmp.Or(c.Spacing, spacing), cmp.Or(c.EditSpacing, updatesEach)
 	return c, nil
 }
 

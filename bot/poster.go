@@ -104,7 +104,7 @@ func (b *Bot) Nudge() {
 func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, progress Progress) error {
 	p := &poster{
 		b: b, outbox: outbox, ops: ops, progress: progress, owner: "poster-" + rand.Text(),
-		updates: rate.NewLimiter(rate.Every(updatesEach), 5),
+		updates: rate.NewLimiter(rate.Every(b.c.EditSpacing), 5),
 		lanes:   map[operation.ChannelID]time.Time{}, shown: map[operation.ID]sight{}, groups: map[operation.GroupID]string{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -493,7 +493,7 @@ func (p *poster) used(channel operation.ChannelID) {
 			delete(p.lanes, c)
 		}
 	}
-	p.lanes[channel] = now.Add(spacing)
+	p.lanes[channel] = now.Add(p.b.c.Spacing)
 }
 
 // pause reports whether the wait was not cut short.

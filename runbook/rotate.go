@@ -32,6 +32,8 @@ type Rotate struct {
 	ECS     Services
 	MCP     Servers
 	Proof   Proof
+	// Patience caps how long any step is tried; 0: as long as each step says.
+	Patience time.Duration
 }
 
 // Proof is how often, and how far apart, a thing must be seen before it is
@@ -75,7 +77,13 @@ func (r *Rotate) Steps(op operation.Operation) []operation.Step {
 			Undo: operation.NoUndo("a health check and a test call change nothing"),
 		},
 	}
-	return append(steps, j.retire()...)
+	steps = append(steps, j.retire()...)
+	for i := range steps {
+		if r.Patience > 0 {
+			steps[i].Within = min(steps[i].Within, r.Patience)
+		}
+	}
+	return steps
 }
 
 // job is one rotation at work: its target and its frozen plan.
