@@ -44,6 +44,9 @@ func (s *Sandbox) control() http.Handler {
 		s.Probe.Forget()
 		return s.Probe.Look(), nil
 	})
+	handle("POST /intruder", s.postIntruder)
+	handle("GET /intruder", func(*http.Request) (any, error) { return s.Intruder.Loot(), nil })
+	handle("DELETE /intruder", func(*http.Request) (any, error) { return s.Intruder.Stop(), nil })
 	mux.HandleFunc("GET /check", s.getCheck)
 	mount := func(prefix string, h http.Handler) { mux.Handle(prefix+"/", http.StripPrefix(prefix, h)) }
 	mount("/slack", s.Slack.Control())
@@ -80,6 +83,7 @@ type State struct {
 	Trouble Trouble        `json:"trouble"`
 	Counts  map[string]int `json:"counts"` // of calls by operation
 	Probe   Report         `json:"probe"`
+	Loot    Loot           `json:"intruder"`
 
 	SlackState any `json:"slack"`
 	EntraState any `json:"entra"`
@@ -90,7 +94,7 @@ type State struct {
 // State returns a copy of everything.
 func (s *Sandbox) State() State {
 	return State{
-		Now: s.Clock.Now(), URL: s.url, Entra: s.tlsURL, Team: s.Team, Trouble: s.faults(), Counts: s.Conditions.Counts(), Probe: s.Probe.Look(),
+		Now: s.Clock.Now(), URL: s.url, Entra: s.tlsURL, Team: s.Team, Trouble: s.faults(), Counts: s.Conditions.Counts(), Probe: s.Probe.Look(), Loot: s.Intruder.Loot(),
 		SlackState: s.Slack.State(), EntraState: s.Entra.State(), AWSState: s.AWS.State(), MCPState: s.MCP.State(),
 	}
 }
@@ -133,6 +137,25 @@ func duration(name, text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s must be a time such as \"24h\" or \"100ms\", not %q", name, text)
 	}
 	return d, nil
+}
+
+// postIntruder lets somebody in; "every" is a time such as "100ms".
+func (s *Sandbox) postIntruder(r *http.Request) (any, error) {
+	var form struct {
+		IntruderOptions
+		Every string `json:"every"`
+	}
+	if err := strictly(r, &form); err != nil {
+		return nil, err
+	}
+	var err error
+	if form.IntruderOptions.Every, err = duration("every", cmp.Or(form.Every, "0s")); err != nil {
+		return nil, err
+	}
+	if err := s.Intruder.Start(r.Context(), form.IntruderOptions); err != nil {
+		return nil, err
+	}
+	return s.Intruder.Loot(), nil
 }
 
 // Trouble is what is set to go wrong with calls.

@@ -45,7 +45,8 @@ type Sandbox struct {
 	AWS        *aws.Server
 	MCP        *mcp.Server
 	Probe      *Probe
-	Team       Team // who and what was seeded
+	Intruder   *Intruder // somebody with a stolen copy of a secret
+	Team       Team      // who and what was seeded
 
 	url     string
 	tlsURL  string
@@ -104,6 +105,7 @@ func assemble(address, tlsAddress string, ca []byte) *Sandbox {
 	s.inside = s.Client()
 	s.MCP = mcp.New(cond, mcp.Options{Login: s.tlsURL, Tenant: tenant, Client: s.inside})
 	s.AWS = aws.New(cond, aws.Options{Region: region, Account: account, Launcher: s.MCP})
+	s.Intruder = &Intruder{sandbox: s}
 	s.Probe = newProbe(s.MCP.Running, s.Entra.Admits, clock.Now)
 	return s
 }
@@ -120,6 +122,7 @@ func (s *Sandbox) serve(i int, l net.Listener, h http.Handler) {
 
 // Close ends everything and waits for it. Calls under way are cut.
 func (s *Sandbox) Close() {
+	s.Intruder.Stop()
 	s.Probe.end()
 	s.AWS.Close()
 	for _, server := range s.servers {

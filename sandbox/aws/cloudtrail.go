@@ -102,6 +102,9 @@ func (s *Server) remember(in Event, requestID string) {
 	}
 	arns := []map[string]any{}
 	for _, parameter := range parameterNames(in.Request) {
+		if name := s.nameOfARN(parameter); name != "" {
+			parameter = name
+		}
 		e.resources = append(e.resources, resourceOutput{"AWS::SSM::Parameter", parameter})
 		arns = append(arns, map[string]any{"accountId": s.account, "ARN": s.parameterARN(parameter)})
 	}

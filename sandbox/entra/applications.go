@@ -287,10 +287,12 @@ func (s *Server) updateServicePrincipal(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
+	var changed map[string]change
 	if in.AccountEnabled != nil {
+		changed = map[string]change{"AccountEnabled": {Old: fmt.Sprintf("[%t]", a.Principal.Enabled), New: fmt.Sprintf("[%t]", *in.AccountEnabled)}}
 		a.Principal.Enabled = *in.AccountEnabled
 	}
-	s.audit(c, a, "Update service principal", nil)
+	s.audit(c, a, "Update service principal", changed)
 	return nil, nil
 }
 
@@ -312,12 +314,13 @@ func (c *call) decode(into any) error {
 }
 
 // credentialsActivity words a change of secrets as the audit log does: for
-// applications with an en dash or a hyphen, by turns, as both are seen.
+// applications with an en dash and a space at the end or with a hyphen, by turns,
+// as both are seen.
 func credentialsActivity(onPrincipal bool, verb string, turn int) string {
 	if onPrincipal {
 		return verb + " service principal credentials"
 	}
-	return fmt.Sprintf("Update application %s Certificates and secrets management", []string{"\u2013", "-"}[turn%2])
+	return []string{"Update application \u2013 Certificates and secrets management ", "Update application - Certificates and secrets management"}[turn%2]
 }
 
 // userDefaults is what Graph sends of a user that nothing was selected of;

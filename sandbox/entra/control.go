@@ -93,17 +93,24 @@ func (s *Server) controlApplications(mux *http.ServeMux) {
 	}))
 	mux.HandleFunc("POST /applications/{client}/owners", control(func(r *http.Request, in struct {
 		ID string `json:"id"`
+		By Hand   `json:"by"`
 	}) (any, error) {
-		return in, s.AddOwner(r.PathValue("client"), in.ID)
+		return in, s.By(in.By).AddOwner(r.PathValue("client"), in.ID)
 	}))
-	mux.HandleFunc("POST /applications/{client}/federated-credentials", control(func(r *http.Request, f Federated) (any, error) {
-		return f, s.AddFederatedCredential(r.PathValue("client"), f)
+	mux.HandleFunc("POST /applications/{client}/federated-credentials", control(func(r *http.Request, in struct {
+		Federated
+		By Hand `json:"by"`
+	}) (any, error) {
+		return in, s.By(in.By).AddFederatedCredential(r.PathValue("client"), in.Federated)
 	}))
-	mux.HandleFunc("POST /applications/{client}/passwords", control(func(r *http.Request, n NewPassword) (any, error) {
-		return s.AddPassword(r.PathValue("client"), n)
+	mux.HandleFunc("POST /applications/{client}/passwords", control(func(r *http.Request, in struct {
+		NewPassword
+		By Hand `json:"by"`
+	}) (any, error) {
+		return s.By(in.By).AddPassword(r.PathValue("client"), in.NewPassword)
 	}))
 	mux.HandleFunc("DELETE /applications/{client}/passwords/{key}", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, struct{}{}, s.RemovePassword(r.PathValue("client"), r.PathValue("key")))
+		reply(w, struct{}{}, s.By(Hand{}).RemovePassword(r.PathValue("client"), r.PathValue("key")))
 	})
 	mux.HandleFunc("POST /applications/{client}/passwords/{key}/revoke", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, struct{}{}, s.RevokePassword(r.PathValue("client"), r.PathValue("key")))

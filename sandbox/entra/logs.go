@@ -11,8 +11,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// retention is how far back sign-ins and audits can be read.
-const retention = 30 * 24 * time.Hour
+// How far back sign-ins and audits can be read, with and without a licence.
+const (
+	retention           = 30 * 24 * time.Hour
+	retentionUnlicensed = 7 * 24 * time.Hour
+)
 
 // graphPrincipal is the object id that this tenant knows Microsoft Graph by.
 const graphPrincipal = "00000003-0000-0000-c000-000000000001"
@@ -35,16 +38,22 @@ type signIn struct {
 
 // audit is one write.
 type audit struct {
-	ID       string            `json:"id"`
-	At       time.Time         `json:"at"`
-	Activity string            `json:"activity"`
-	By       IDs               `json:"by"`
-	ByName   string            `json:"by_name"`
-	Target   string            `json:"target_id"`
-	Type     string            `json:"target_type"`
-	Name     string            `json:"target_name"`
-	Changed  map[string]change `json:"changed,omitempty"`
-	Agent    string            `json:"user_agent"`
+	ID       string    `json:"id"`
+	At       time.Time `json:"at"`
+	Activity string    `json:"activity"`
+	By       IDs       `json:"by,omitzero"` // an application
+	ByName   string    `json:"by_name,omitempty"`
+	Hand     *Hand     `json:"hand,omitempty"` // or a person
+	Targets  []target  `json:"targets"`
+	Agent    string    `json:"user_agent"`
+}
+
+// target is one object that a write was about.
+type target struct {
+	ID      string            `json:"id"`
+	Type    string            `json:"type"`
+	Name    string            `json:"name"`
+	Changed map[string]change `json:"changed,omitempty"`
 }
 
 // change is one property before and after, as the audit log words it.
@@ -65,15 +74,17 @@ func (s *Server) noteSignIn(r *http.Request, a *application, proof credential, r
 }
 
 func (s *Server) audit(c *call, a *application, activity string, changed map[string]change) {
-	e := audit{
-		ID: uuid.NewString(), At: s.now(), Activity: activity,
-		By: c.caller.app.IDs, ByName: c.caller.app.Name,
-		Target: a.Object, Type: "Application", Name: a.Name, Changed: changed, Agent: c.r.UserAgent(),
+	s.audits = bounded(append(s.audits, audit{
+		ID: uuid.NewString(), At: s.now(), Activity: activity, By: c.caller.app.IDs, ByName: c.caller.app.Name,
+		Targets: []target{a.target(c.collection == "servicePrincipals", changed)}, Agent: c.r.UserAgent(),
+	}))
+}
+
+func (a *application) target(principal bool, changed map[string]change) target {
+	if principal {
+		return target{a.IDs.Principal, "ServicePrincipal", a.Name, changed}
 	}
-	if c.collection == "servicePrincipals" {
-		e.Target, e.Type = a.IDs.Principal, "ServicePrincipal"
-	}
-	s.audits = bounded(append(s.audits, e))
+	return target{a.Object, "Application", a.Name, changed}
 }
 
 // keyChange describes one secret that came or went, in the log's own notation.
@@ -101,6 +112,10 @@ func quoted(s string) string {
 // listSignIns tells sign-ins of service principals, which only the beta has and
 // only for who asks for them by signInEventTypes. Nobody interactive signs in here.
 func (s *Server) listSignIns(c *call) (any, error) {
+	if s.behaviour.Unlicensed {
+		return nil, &graphError{status: http.StatusForbidden, code: "Authentication_RequestFromNonPremiumTenantOrB2CTenant",
+			message: "Neither tenant is B2C or tenant doesn't have premium license"}
+	}
 	all := []document{}
 	asked := strings.Contains(c.query.Get("$filter"), "signInEventTypes/any")
 	for _, e := range slices.Backward(s.signIns) {
@@ -111,7 +126,16 @@ func (s *Server) listSignIns(c *call) (any, error) {
 	return c.list("auditLogs/signIns", all, nil)
 }
 
-func (s *Server) remembered(at time.Time) bool { return s.now().Sub(at) <= retention }
+// remembered reports whether the logs tell of that instant: not yet, or not any
+// more.
+func (s *Server) remembered(at time.Time) bool {
+	keeps := retention
+	if s.behaviour.Unlicensed {
+		keeps = retentionUnlicensed
+	}
+	age := s.now().Sub(at)
+	return age >= time.Duration(s.behaviour.LogDelay*float64(time.Second)) && age <= keeps
+}
 
 func (e signIn) document() document {
 	name := e.Resource
@@ -148,22 +172,38 @@ func (s *Server) listAudits(c *call) (any, error) {
 
 // document leaves appId null, as the real log does for apps.
 func (e audit) document() document {
-	changed := []document{}
-	for name, c := range e.Changed {
-		changed = append(changed, document{"displayName": name, "oldValue": orNull(c.Old), "newValue": orNull(c.New)})
+	by := document{"user": nil, "app": document{
+		"appId": nil, "displayName": e.ByName, "servicePrincipalId": e.By.Principal, "servicePrincipalName": nil,
+	}}
+	if e.Hand != nil {
+		by = document{"app": nil, "user": document{
+			"id": e.Hand.ID, "displayName": nil, "userPrincipalName": e.Hand.User, "ipAddress": e.Hand.Address,
+		}}
 	}
-	slices.SortFunc(changed, func(a, b document) int { return strings.Compare(text(b["displayName"]), text(a["displayName"])) })
+	targets := []document{}
+	for _, t := range e.Targets {
+		targets = append(targets, t.document())
+	}
 	return document{
 		"id": e.ID, "activityDateTime": graphTime(e.At), "activityDisplayName": e.Activity, "category": "ApplicationManagement",
 		"correlationId": e.ID, "loggedByService": "Core Directory", "operationType": "Update", "result": "success", "resultReason": "",
-		"initiatedBy": document{"user": nil, "app": document{
-			"appId": nil, "displayName": e.ByName, "servicePrincipalId": e.By.Principal, "servicePrincipalName": nil,
-		}},
-		"targetResources": []document{{
-			"id": e.Target, "displayName": e.Name, "type": e.Type, "groupType": nil, "userPrincipalName": nil, "modifiedProperties": changed,
-		}},
+		"initiatedBy": by, "targetResources": targets,
 		"additionalDetails": []document{{"key": "User-Agent", "value": e.Agent}},
 	}
+}
+
+// document tells a person's name as userPrincipalName, and any other's as displayName.
+func (t target) document() document {
+	changed := []document{}
+	for name, c := range t.Changed {
+		changed = append(changed, document{"displayName": name, "oldValue": orNull(c.Old), "newValue": orNull(c.New)})
+	}
+	slices.SortFunc(changed, func(a, b document) int { return strings.Compare(text(b["displayName"]), text(a["displayName"])) })
+	name, user := orNull(t.Name), any(nil)
+	if t.Type == "User" {
+		name, user = nil, orNull(t.Name)
+	}
+	return document{"id": t.ID, "displayName": name, "type": t.Type, "groupType": nil, "userPrincipalName": user, "modifiedProperties": changed}
 }
 
 // listCredentialActivities tells of each secret when it last got a token.

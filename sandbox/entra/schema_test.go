@@ -60,6 +60,7 @@ func readSchema(t *testing.T) schema {
 		{Name: "passwordCredentials", Type: "Collection(graph.passwordCredentialConfiguration)"},
 		{Name: "keyCredentials", Type: "Collection(graph.keyCredentialConfiguration)"},
 	}}
+	s.types["graph.identity"] = csdlType{Properties: []csdlProperty{{Name: "id", Type: "Edm.String"}, {Name: "displayName", Type: "Edm.String"}}}
 	s.types["graph.tenantAppManagementPolicy"] = csdlType{Base: "graph.policyBase", Properties: []csdlProperty{
 		{Name: "isEnabled", Type: "Edm.Boolean"},
 		{Name: "applicationRestrictions", Type: "graph.appManagementConfiguration"},
@@ -162,6 +163,8 @@ func richWorld(t *testing.T) *world {
 	_, err = w.server.AddCertificate(w.owned.Client, "signing", time.Now(), time.Now().AddDate(1, 0, 0))
 	must(t, err)
 	must(t, w.server.AddFederatedCredential(w.owned.Client, entra.Federated{Name: "aws", Issuer: issuer, Subject: "s", Audiences: []string{"a"}}))
+	must(t, w.server.By(entra.Hand{}).AddOwner(w.owned.Client, w.user))
+	must(t, w.server.By(entra.Hand{}).AddFederatedCredential(w.owned.Client, entra.Federated{Name: "ci", Issuer: issuer, Subject: "ci", Audiences: []string{"a"}}))
 	w.server.SetDefaultPolicy(entra.Policy{Enabled: true, MaxLifetimeDays: 900, CreatedAfter: time.Now().AddDate(-1, 0, 0)})
 	yes := true
 	must(t, w.server.ChangeApplication(w.owned.Client, entra.Change{Disabled: &yes, Policy: &entra.Policy{Enabled: true, MaxLifetimeDays: 800}}))

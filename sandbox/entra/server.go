@@ -32,6 +32,11 @@ type Behaviour struct {
 	WriteTakes float64 `json:"write_takes"`
 	// ConflictStatus is the status of that refusal, 409 or 400. 0 is 409.
 	ConflictStatus int `json:"conflict_status"`
+	// LogDelay is how long sign-ins and audits take to appear in the logs.
+	LogDelay float64 `json:"log_delay"`
+	// Unlicensed is a tenant without a P1 or P2 licence: its sign-ins cannot be
+	// read, and its audits go back 7 days.
+	Unlicensed bool `json:"unlicensed"`
 }
 
 // Server is one tenant.

@@ -531,7 +531,7 @@ func TestEveryWriteIsInTheDirectoryAudits(t *testing.T) {
 	_, body := w.graph("GET", "/v1.0/auditLogs/directoryAudits?$filter="+url.QueryEscape("targetResources/any(t:t/id eq '"+w.owned.Object+"')"), nil)
 	same(t, []string{ // both spellings are seen in the real log
 		"Update application - Certificates and secrets management",
-		"Update application \u2013 Certificates and secrets management",
+		"Update application \u2013 Certificates and secrets management ",
 	}, ids(body, "activityDisplayName"))
 	same(t, any(w.bot.Principal), at(body, "value", 0, "initiatedBy", "app", "servicePrincipalId"))
 }
