@@ -96,6 +96,8 @@ type Conditions struct {
 	faults  []*Fault
 	calls   []Call
 	count   map[string]int
+	arrived map[string]int // calls by operation, those under way included
+	halts   map[halt]func(*http.Request)
 }
 
 // maxCalls bounds the log of calls; the counts go on.
@@ -103,7 +105,7 @@ const maxCalls = 20000
 
 // New returns conditions without faults or latency.
 func New(clock *Clock) *Conditions {
-	return &Conditions{Clock: clock, latency: map[string]time.Duration{}, count: map[string]int{}}
+	return &Conditions{Clock: clock, latency: map[string]time.Duration{}, count: map[string]int{}, arrived: map[string]int{}, halts: map[halt]func(*http.Request){}}
 }
 
 // SetLatency makes every call of operation take at least d. "*" is every operation
@@ -231,6 +233,8 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 		operation := v.Operation(r)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 
+		number := c.arrive(operation)
+		c.halt(halt{operation, number, Before}, r)
 		start := time.Now()
 		call := Call{At: c.Clock.Now(), Arrived: start, Operation: operation}
 		fault, latency := c.next(operation)
@@ -249,7 +253,7 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 			c.log(call)
 		}()
 		if fault == nil || fault.Kind == Slow {
-			next.ServeHTTP(rec, r)
+			c.serve(rec, r, next, halt{operation, number, After})
 			return
 		}
 		call.Fault = fault.Kind
@@ -260,6 +264,7 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 			cut(w)
 		case CutAfter:
 			next.ServeHTTP(discard{http.Header{}}, r)
+			c.halt(halt{operation, number, After}, r)
 			cut(w)
 		case Nonsense:
 			rec.Header().Set("Content-Type", "text/html")
