@@ -83,6 +83,9 @@ type Plan struct {
 	// Urgent plans run the instant they are confirmed: nothing that can wait
 	// stands before their first step, and the approvers are paged.
 	Urgent bool `json:"urgent,omitempty"`
+	// Ends are the kinds of operations on the same secret that this one ends when
+	// it is confirmed, and that have to wait for it until then.
+	Ends []Kind `json:"ends,omitempty"`
 	// MustType is what the approver has to type, so that nobody turns the key by
 	// habit; empty: a click is enough.
 	MustType string `json:"must_type,omitempty"`

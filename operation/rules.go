@@ -46,9 +46,6 @@ type Ask struct {
 	ChangeReferencePattern string
 	Options                map[Option]string
 	Policy                 Policy
-	// Emergency requests may be made beside an open operation, which they end
-	// when they are confirmed.
-	Emergency bool
 }
 
 // Codes of refusals, as the record and the tests know them.
@@ -160,7 +157,7 @@ func (r *Rules) free(ctx context.Context, ask Ask) error {
 		return fmt.Errorf("look for open operations: %w", err)
 	}
 	for _, open := range all {
-		if open.Envelope == ask.Envelope || ask.Emergency && open.Kind != ask.Kind {
+		if open.Envelope == ask.Envelope || open.Kind != ask.Kind && !slices.Contains(open.Plan.Ends, ask.Kind) {
 			continue
 		}
 		return Refuse(CodeOpenOperation, "%s has an open operation already: %s, asked for by <@%s>, %s. Its card is in <#%s>; wait for its end, or cancel it there.",
@@ -238,9 +235,9 @@ func (r *Rules) inTheWay(ctx context.Context, op Operation, event Event) ([]Oper
 	for _, other := range all {
 		switch {
 		case other.ID == op.ID:
-		case op.Plan.Urgent && !other.Plan.Urgent:
+		case slices.Contains(op.Plan.Ends, other.Kind):
 			others = append(others, other)
-		case other.Plan.Urgent && !op.Plan.Urgent:
+		case slices.Contains(other.Plan.Ends, op.Kind):
 			return nil, Refuse(CodeOpenOperation, "There is an emergency about %s: %s, %s. This has to wait for its end.", op.Secret, other.ID, other.State.Words())
 		}
 	}

@@ -183,7 +183,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 	if op.Phase == Verifying {
 		action = s.Verify
 	}
-	evidence, documents, err := r.call(ctx, op, action)
+	evidence, documents, err := r.call(ctx, op, s.Name, action)
 	var wait WaitUntil
 	switch {
 	case errors.Is(err, ErrStale):
@@ -229,7 +229,7 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	if op.Phase == Verifying {
 		action = s.Undo.verify
 	}
-	evidence, _, err := r.call(ctx, op, action)
+	evidence, _, err := r.call(ctx, op, s.Name, action)
 	switch {
 	case errors.Is(err, ErrStale):
 		return 0, err
@@ -250,7 +250,7 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 
 // call runs one action under a renewed lease. What it found out is kept even if
 // it has to be called again.
-func (r *Runner) call(ctx context.Context, op *Operation, action Action) (string, []Document, error) {
+func (r *Runner) call(ctx context.Context, op *Operation, name string, action Action) (string, []Document, error) {
 	fence := func(ctx context.Context) error { return r.Leases.Renew(ctx, *op, lease) }
 	if err := fence(ctx); err != nil {
 		return "", nil, err
@@ -263,9 +263,13 @@ func (r *Runner) call(ctx context.Context, op *Operation, action Action) (string
 	}
 	run := &Run{Operation: *op, Facts: facts, fence: fence, now: r.Now}
 	evidence, err := action(ctx, run)
-	if !maps.Equal(facts, op.Facts) {
+	if !maps.Equal(facts, op.Facts) || len(run.said) > 0 {
 		// Stored at once: whatever comes next, what was found out stays known.
-		if kept := r.store(ctx, op, func(o *Operation) { o.Facts = facts }); kept != nil {
+		var entries []Entry
+		for _, text := range run.said {
+			entries = append(entries, Entry{Step: name, Outcome: Noted, Text: text})
+		}
+		if kept := r.store(ctx, op, func(o *Operation) { o.Facts = facts }, entries...); kept != nil {
 			return "", nil, errors.Join(kept, err)
 		}
 	}

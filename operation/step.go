@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -60,7 +61,11 @@ type Run struct {
 	now   func() time.Time
 
 	documents []Document
+	said      []string
 }
+
+// Say tells people something at once, whether the step succeeds or not.
+func (r *Run) Say(format string, args ...any) { r.said = append(r.said, fmt.Sprintf(format, args...)) }
 
 // Attach has a document kept and uploaded together with the step's evidence, when
 // the step is verified.

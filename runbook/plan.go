@@ -28,7 +28,14 @@ type details struct {
 	TaskDefinition string        `json:"task_definition"`
 	Overlap        time.Duration `json:"overlap"`
 	UntilExpiry    bool          `json:"until_expiry"`
-	Target         Target        `json:"target"` // so that a changed configuration is another plan
+
+	// Of an emergency: the keys to remove, who holds the service principal's, and
+	// whether one of them is the one in SSM.
+	Principal  ObjectID `json:"principal,omitempty"`
+	Leaked     []Key    `json:"leaked,omitempty"`
+	LiveLeaked bool     `json:"live_leaked,omitempty"`
+
+	Target Target `json:"target"` // so that a changed configuration is another plan
 }
 
 // decodeDetails reads what encodePlan wrote. A plan that was never made has none.

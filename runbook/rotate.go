@@ -237,6 +237,8 @@ func (j job) token(ctx context.Context, text operation.Secret) error {
 		return fmt.Errorf("request a token: %w", err)
 	case refused.Has(SecretInvalid):
 		return operation.NotYet{After: time.Second, Why: "Entra still refuses the new secret (AADSTS7000215)"}
+	case refused.Has(ApplicationDisabled):
+		return operation.NotYet{After: 5 * time.Second, Why: "the application is deactivated (AADSTS7000112), so no secret of it gets a token until somebody activates it again"}
 	}
 	return operation.Permanent(fmt.Errorf("the new secret does not get a token: %w", refused))
 }
@@ -284,8 +286,8 @@ func (j job) writeLive(ctx context.Context, run *operation.Run) (string, error) 
 	}
 	version := live.Version
 	if !live.Value.Equal(text) {
-		if live.Version != j.plan.Version {
-			return "", operation.Permanent(fmt.Errorf("somebody else wrote version %d of %s; the plan was made on version %d", live.Version, live.Name, j.plan.Version))
+		if live.Version != j.base(run) {
+			return "", operation.Permanent(fmt.Errorf("somebody else wrote version %d of %s; the new secret was to follow on version %d", live.Version, live.Name, j.base(run)))
 		}
 		if err := run.Fence(ctx); err != nil {
 			return "", err
@@ -295,13 +297,23 @@ func (j job) writeLive(ctx context.Context, run *operation.Run) (string, error) 
 		}
 	}
 	run.Facts[factLive] = fmt.Sprint(version)
-	if version != j.plan.Version+1 {
-		return "", operation.Permanent(fmt.Errorf("somebody else wrote to %s at the same time: the new secret became version %d and not %d", j.target.SecretParameter, version, j.plan.Version+1))
+	if version != j.base(run)+1 {
+		return "", operation.Permanent(fmt.Errorf("somebody else wrote to %s at the same time: the new secret became version %d and not %d", j.target.SecretParameter, version, j.base(run)+1))
 	}
 	if err := j.Labels.Label(ctx, j.target.SecretParameter, version, keyLabel(KeyID(run.Facts[factNewKey]))); err != nil {
 		return "", fmt.Errorf("label version %d of the live parameter: %w", version, err)
 	}
 	return "", nil
+}
+
+// base is the version that the new secret follows on: the plan's, unless an
+// emergency found that the operation it ended had written another.
+func (j job) base(run *operation.Run) int64 {
+	var version int64
+	if _, err := fmt.Sscan(run.Facts[factBase], &version); err != nil {
+		return j.plan.Version
+	}
+	return version
 }
 
 // keyLabel marks a parameter's version with the key whose text it holds.

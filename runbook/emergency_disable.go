@@ -1,0 +1,444 @@
+package runbook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// KindEmergency is an emergency: the leaked secret dead first, all else after it.
+const KindEmergency operation.Kind = "emergency_disable"
+
+// Options of an emergency.
+const (
+	OptionKey   operation.Option = "key"   // KeyInUse, KeyAll or a key id
+	OptionSince operation.Option = "since" // RFC 3339: leaked since; empty: not known
+	OptionDrill operation.Option = "drill" // "true" on a drill
+)
+
+// Which key of an application is compromised.
+const (
+	KeyInUse = "in use" // the one whose text lies in SSM
+	KeyAll   = "all"
+)
+
+// What an emergency finds out.
+const (
+	factBase    operation.Fact = "base_version" // SSM version that the new secret replaces
+	factRemoved operation.Fact = "removed_at"   // RFC 3339
+	factShouted operation.Fact = "shouted"      // that Entra refuses the removal
+)
+
+// Auditor reads what the audit logs know of a secret.
+type Auditor interface {
+	Look(ctx context.Context, q Inquiry) (Findings, error)
+}
+
+// Inquiry is a secret and a window of time.
+type Inquiry struct {
+	Target    Target
+	Client    ClientID
+	Object    ObjectID
+	Principal ObjectID
+	Keys      []Key // whose use is looked for; empty: every key's
+	From, To  time.Time
+}
+
+// Findings is what an inquiry found, for people.
+type Findings struct {
+	Summary string // what stands out first, and what was not covered
+	Events  []byte // all events as CSV
+}
+
+// Reporter drafts an incident report.
+type Reporter interface {
+	Draft(ctx context.Context, id operation.ID) ([]operation.Document, error)
+}
+
+// Emergency disables compromised secrets. Its way back to service is a rotation's.
+type Emergency struct {
+	*Rotate
+	Audit   Auditor
+	Report  Reporter
+	Room    RoomPolicy
+	clients sync.Map // operation.SecretName to the ClientID last read, for when AWS fails
+}
+
+// RoomPolicy is how incident channels are made.
+type RoomPolicy struct {
+	Private bool
+	Channel operation.ChannelID // an existing channel to use; empty: one for each incident
+	Invite  []operation.UserID
+	Group   operation.GroupID
+	Runbook string // URL
+}
+
+// tokenLife is how long a token that was issued before the removal may work.
+const tokenLife = time.Hour
+
+// Plan looks at what is needed to remove the key. Whatever else is wrong is a
+// warning: it must not stand in the way.
+func (e *Emergency) Plan(ctx context.Context, op operation.Operation) (operation.Plan, error) {
+	target, ok := e.Targets[op.Secret]
+	if !ok {
+		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "%s is not in my configuration.", op.Secret)
+	}
+	l := &look{Rotate: e.Rotate, target: target, at: op.RequestedAt}
+	client, err := e.client(ctx, l)
+	if err != nil {
+		return operation.Plan{}, err
+	}
+	if l.app, err = e.Apps.Application(ctx, client); err != nil {
+		return operation.Plan{}, fmt.Errorf("read the application: %w", err)
+	}
+	l.emergency(ctx)
+	leaked, err := l.compromised(op.Options[OptionKey])
+	if err != nil {
+		return operation.Plan{}, err
+	}
+	return e.plan(op, l, leaked)
+}
+
+// Learn reads all client ids once, so that an emergency needs no AWS.
+func (e *Emergency) Learn(ctx context.Context) error {
+	var failed error
+	for name, target := range e.Targets {
+		p, err := e.Params.Read(ctx, target.ClientIDParameter)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("read the client id of %s: %w", name, err))
+			continue
+		}
+		e.clients.Store(name, ClientID(strings.TrimSpace(p.Value.Reveal()))) // no secret
+	}
+	return failed
+}
+
+func (e *Emergency) client(ctx context.Context, l *look) (ClientID, error) {
+	client, found, err := l.clientID(ctx)
+	if err == nil && found {
+		e.clients.Store(l.target.Name, client)
+		return client, nil
+	}
+	if known, ok := e.clients.Load(l.target.Name); ok {
+		l.warn("The client id could not be read from SSM just now; I use the one that I read before.")
+		return known.(ClientID), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the client id: %w", err)
+	}
+	return "", operation.Refuse(CodeCannotRotate, "SSM has no parameter %s, so I can't tell which application this is. Remove the key in Entra by hand: az ad app credential delete", l.target.ClientIDParameter)
+}
+
+// emergency looks at the rest, and only warns.
+func (l *look) emergency(ctx context.Context) {
+	live, err := l.Params.Read(ctx, l.target.SecretParameter)
+	if err != nil {
+		l.warn("The live parameter could not be read just now, so which key is in use is not known, and coming back to service may have to wait.")
+	}
+	l.live = live
+	l.newEnds = addMonths(l.at, l.target.LifetimeMonths).UTC().Truncate(time.Second)
+	a := l.app
+	if a.OwnersRead && !a.OwnedByUs {
+		l.warn("I am not an owner of the Entra application %s: Entra will probably refuse the removal.", a.Name)
+	}
+	switch {
+	case !a.PolicyRead:
+		l.warn("The app management policy was not checked: whether a new secret may be made is not known.")
+	case a.NewSecretsForbid:
+		l.warn("An app management policy forbids new secrets for %s: after the removal the service stays down until somebody makes an exception.", a.Name)
+	case a.MaxSecretLifetime > 0 && l.newEnds.After(l.at.Add(a.MaxSecretLifetime)):
+		l.newEnds = l.at.Add(a.MaxSecretLifetime).UTC().Truncate(time.Second)
+	}
+	if l.service, err = l.ECS.Service(ctx, l.target.Cluster, l.target.Service); err != nil {
+		l.warn("The ECS service could not be read just now: coming back to service may have to wait.")
+	}
+}
+
+// compromised finds the keys that a requester means.
+func (l *look) compromised(which string) ([]Key, error) {
+	switch which {
+	case "", KeyInUse:
+		var fit []Key
+		for _, k := range l.app.Keys {
+			if l.live.Value.HasHint(k.Hint) {
+				fit = append(fit, k)
+			}
+		}
+		if len(fit) == 1 {
+			return fit, nil
+		}
+		return nil, operation.Refuse(CodeCannotRotate, "I can't tell which key is in use: %d of the application's keys fit the value in SSM. Ask again and name the key, or all of them. Its keys: %s. Nothing was changed.", len(fit), listKeys(l.app.Keys))
+	case KeyAll:
+		if len(l.app.Keys) == 0 {
+			return nil, operation.Refuse(CodeCannotRotate, "The Entra application %s has no keys, so there is nothing to remove.", l.app.Name)
+		}
+		return l.app.Keys, nil
+	}
+	for _, k := range l.app.Keys {
+		if strings.EqualFold(string(k.ID), which) {
+			return []Key{k}, nil
+		}
+	}
+	return nil, operation.Refuse(CodeCannotRotate, "The Entra application %s has no key %q. Its keys: %s. Nothing was changed.", l.app.Name, which, listKeys(l.app.Keys))
+}
+
+func listKeys(keys []Key) string {
+	if len(keys) == 0 {
+		return "none"
+	}
+	var out []string
+	for _, k := range keys {
+		out = append(out, fmt.Sprintf("%s (%s, until %s)", k.ID, k.Name, day(k.End)))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key) (operation.Plan, error) {
+	drill := op.Options[OptionDrill] == "true"
+	d := details{
+		Client: l.app.Client, Object: l.app.Object, Principal: l.app.ServicePrincipal, NewEnds: l.newEnds, Version: l.live.Version,
+		TaskDefinition: l.service.TaskDefinition, Target: l.target,
+	}
+	changes := make([]operation.Change, 0, len(leaked)+2)
+	for _, k := range leaked {
+		if l.live.Value.HasHint(k.Hint) {
+			d.OldKey, d.OldEnds, d.LiveLeaked = k.ID, k.End.UTC(), true
+		}
+		k.Hint = "" // three characters of a secret are not for the database
+		d.Leaked = append(d.Leaked, k)
+		changes = append(changes, operation.Change{What: "Key " + string(k.ID) + " of " + l.app.Name, From: "works", To: "removed at once, for ever"})
+	}
+	if d.LiveLeaked {
+		changes = append(changes,
+			operation.Change{What: "Service " + l.target.Cluster + "/" + l.target.Service, From: "works", To: "gets no new tokens until a new secret is in place: some minutes"},
+			operation.Change{What: "SSM parameter " + l.target.SecretParameter, From: fmt.Sprintf("version %d", l.live.Version), To: "a new version with a new secret, and all tasks started anew"})
+	}
+	changes = append(changes, operation.Change{What: "Tokens that were stolen already", From: "work", To: "may work for about an hour after the removal (until about " +
+		clock(op.RequestedAt.Add(tokenLife)) + " if it is confirmed now), and up to 24 hours where continuous access evaluation is used"})
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return operation.Plan{}, fmt.Errorf("encode the plan: %w", err)
+	}
+	return operation.Plan{
+		Kind: KindEmergency, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw, Changes: changes,
+		Urgent: true, Ends: []operation.Kind{KindRotate}, MustType: string(op.Secret), Room: e.room(op, l.target, drill),
+	}, nil
+}
+
+func (e *Emergency) room(op operation.Operation, t Target, drill bool) *operation.Room {
+	name := "inc-" + day(op.RequestedAt) + "-" + t.Server + "-" + t.Environment
+	if drill {
+		name = "drill-" + strings.TrimPrefix(name, "inc-")
+	}
+	return &operation.Room{
+		Name: name, Private: e.Room.Private, Channel: e.Room.Channel, Invite: e.Room.Invite, Group: e.Room.Group, Runbook: e.Room.Runbook,
+	}
+}
+
+// Steps is the emergency, line by line. From the first on there is no way back.
+func (e *Emergency) Steps(op operation.Operation) []operation.Step {
+	j := emergencyJob{job: e.job(op), audit: e.Audit, report: e.Report}
+	forward := operation.NoUndo("an emergency only goes forward")
+	steps := []operation.Step{{
+		Name: "Remove the compromised key", Within: 15 * time.Minute, PointOfNoReturn: true,
+		Do: j.removeLeaked, Verify: j.leakedGone, Undo: forward,
+	}}
+	if j.plan.LiveLeaked {
+		steps = append(steps,
+			operation.Step{Name: "Prove the stolen secret is refused", Within: 30 * time.Minute, Do: j.firstRefusal, Verify: j.stolenRefused, Undo: forward},
+			operation.Step{Name: "Clear the way", Within: 5 * time.Minute, Do: j.clearTheWay, Verify: j.wayIsClear, Undo: forward},
+			operation.Step{Name: "Make a new secret in Entra", Within: 3 * time.Minute, Do: j.addKey, Verify: j.keyIsPending, Undo: forward},
+			operation.Step{Name: "Prove the new secret by fresh tokens", Within: 10 * time.Minute, Do: j.firstToken, Verify: j.tokensInARow, Undo: forward},
+			operation.Step{Name: "Put it into the live parameter", Within: 2 * time.Minute, Do: j.writeLive, Verify: j.liveHoldsNew, Undo: forward},
+			operation.Step{Name: "Redeploy the service", Within: 20 * time.Minute, Do: j.redeploy, Verify: j.tasksRunNew, Undo: forward},
+		)
+	}
+	steps = append(steps, operation.Step{Name: "Check the MCP server", Within: 5 * time.Minute, Do: j.healthy, Verify: j.toolAnswers, Undo: forward})
+	if j.plan.LiveLeaked {
+		steps = append(steps, operation.Step{Name: "Clear up", Within: 5 * time.Minute, Do: j.clearUpAfter, Verify: j.nothingLeft, Undo: forward})
+	}
+	return append(steps,
+		operation.Step{Name: "Read the audit logs", Within: 5 * time.Minute, Do: nothing, Verify: j.readAudit, Undo: forward},
+		operation.Step{Name: "Draft the report", Within: 5 * time.Minute, Do: nothing, Verify: j.draft, Undo: forward},
+	)
+}
+
+// nothing is the Do of a step that only looks.
+func nothing(context.Context, *operation.Run) (string, error) { return "", nil }
+
+// emergencyJob is one emergency at work.
+type emergencyJob struct {
+	job
+	audit  Auditor
+	report Reporter
+}
+
+// removeLeaked is the call that everything waits for. Nothing is read before it:
+// the plan has all that it needs.
+func (j emergencyJob) removeLeaked(ctx context.Context, run *operation.Run) (string, error) {
+	for _, k := range j.plan.Leaked {
+		if err := run.Fence(ctx); err != nil {
+			return "", err
+		}
+		holder := j.plan.Object
+		if k.OnServicePrincipal {
+			holder = j.plan.Principal
+		}
+		if err := j.Apps.RemovePassword(ctx, holder, k); err != nil {
+			return "", shout(run, k, err)
+		}
+	}
+	run.Facts[factRemoved] = run.Now().UTC().Format(time.RFC3339)
+	return "", nil
+}
+
+// shout tells at once that the key still lives, and has the removal tried again:
+// a refusal may be a permission that somebody is about to give.
+func shout(run *operation.Run, k Key, err error) error {
+	if operation.IsPermanent(err) && run.Facts[factShouted] == "" {
+		run.Facts[factShouted] = "yes"
+		run.Say("Entra REFUSES to remove key %s: %s. The secret is still alive. I try again every few seconds; meanwhile freeze the application with the button on the card, or remove the key by hand in Entra.", k.ID, err)
+	}
+	return operation.NotYet{After: 2 * time.Second, Why: fmt.Sprintf("key %s could not be removed: %s", k.ID, err)}
+}
+
+// leakedGone: absent in a run of equal reads, on the application and on its
+// service principal.
+func (j emergencyJob) leakedGone(ctx context.Context, run *operation.Run) (string, error) {
+	err := j.inARow(ctx, j.Proof.Reads, func() error {
+		app, err := j.Apps.Application(ctx, j.plan.Client)
+		if err != nil {
+			return fmt.Errorf("read the application: %w", err)
+		}
+		if i := slices.IndexFunc(app.Keys, j.isLeaked); i >= 0 {
+			return operation.DoAgain{Why: fmt.Sprintf("Entra lists key %s", app.Keys[i].ID)}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
+	return fmt.Sprintf("%s removed at %s, absent in %d reads in a row. Tokens issued before that may work until about %s, and up to 24 hours where continuous access evaluation is used.",
+		listKeys(j.plan.Leaked), clock(removed), j.Proof.Reads, clock(removed.Add(tokenLife))), nil
+}
+
+func (j emergencyJob) isLeaked(k Key) bool {
+	return slices.ContainsFunc(j.plan.Leaked, func(l Key) bool { return l.ID == k.ID })
+}
+
+// stolenRefused asks for tokens with the stolen secret, which must be refused
+// several times in a row.
+func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (string, error) {
+	return j.refusedInARow(ctx, run)
+}
+
+// clearTheWay removes a pending parameter that an interrupted operation left, and
+// notes on which version the new secret will follow.
+func (j emergencyJob) clearTheWay(ctx context.Context, run *operation.Run) (string, error) {
+	live, err := j.Params.Read(ctx, j.target.SecretParameter)
+	if err != nil {
+		return "", fmt.Errorf("read the live parameter: %w", err)
+	}
+	if run.Facts[factBase] == "" {
+		run.Facts[factBase] = fmt.Sprint(live.Version)
+	}
+	if err := run.Fence(ctx); err != nil {
+		return "", err
+	}
+	if err := j.Params.Delete(ctx, j.target.PendingParameter()); err != nil {
+		return "", fmt.Errorf("delete the pending parameter: %w", err)
+	}
+	return "", nil
+}
+
+func (j emergencyJob) wayIsClear(ctx context.Context, run *operation.Run) (string, error) {
+	if err := j.pendingGone(ctx); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("No %s; the new secret follows on version %s of the live parameter.", j.target.PendingParameter(), run.Facts[factBase]), nil
+}
+
+// clearUpAfter clears up as a rotation does, and removes keys that an interrupted
+// operation of ours left.
+func (j emergencyJob) clearUpAfter(ctx context.Context, run *operation.Run) (string, error) {
+	live, err := j.liveIsOurs(ctx, run)
+	if err != nil {
+		return "", err
+	}
+	app, err := j.Apps.Application(ctx, j.plan.Client)
+	if err != nil {
+		return "", fmt.Errorf("read the application: %w", err)
+	}
+	for _, k := range app.Keys {
+		if !strings.HasPrefix(k.Name, Mark("")) || string(k.ID) == run.Facts[factNewKey] || live.Value.HasHint(k.Hint) {
+			continue
+		}
+		if err := run.Fence(ctx); err != nil {
+			return "", err
+		}
+		if err := j.Apps.RemovePassword(ctx, j.holder(app, k), k); err != nil {
+			return "", fmt.Errorf("remove key %s of an earlier operation: %w", k.ID, err)
+		}
+	}
+	return j.clearUp(ctx, run)
+}
+
+// readAudit reads the exposure window: from when the secret is known to have
+// leaked, or was made, until a little after its removal.
+func (j emergencyJob) readAudit(ctx context.Context, run *operation.Run) (string, error) {
+	until := run.Now()
+	if removed, err := time.Parse(time.RFC3339, run.Facts[factRemoved]); err == nil {
+		until = removed.Add(tokenLife)
+	}
+	if until.After(run.Now()) {
+		until = run.Now()
+	}
+	found, err := j.audit.Look(ctx, Inquiry{
+		Target: j.target, Client: j.plan.Client, Object: j.plan.Object, Principal: j.plan.Principal, Keys: j.plan.Leaked,
+		From: j.exposedSince(run), To: until,
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the audit logs: %w", err)
+	}
+	run.Attach(operation.Document{Operation: run.Operation.ID, Name: AuditFile(j.target), Title: "Audit events of " + string(j.target.Name), Body: found.Events, At: run.Now()})
+	return found.Summary, nil
+}
+
+// AuditFile is the name of the file with a secret's audit events.
+func AuditFile(t Target) string { return "audit-" + t.Server + "-" + t.Environment + ".csv" }
+
+// exposedSince is when the window begins.
+func (j emergencyJob) exposedSince(run *operation.Run) time.Time {
+	if since, err := time.Parse(time.RFC3339, run.Operation.Options[OptionSince]); err == nil {
+		return since
+	}
+	since := run.Operation.RequestedAt
+	for _, k := range j.plan.Leaked {
+		if !k.Start.IsZero() && k.Start.Before(since) {
+			since = k.Start
+		}
+	}
+	return since
+}
+
+// draft writes the report from the record.
+func (j emergencyJob) draft(ctx context.Context, run *operation.Run) (string, error) {
+	documents, err := j.report.Draft(ctx, run.Operation.ID)
+	if err != nil {
+		return "", fmt.Errorf("draft the report: %w", err)
+	}
+	var names []string
+	for _, d := range documents {
+		run.Attach(d)
+		names = append(names, d.Name)
+	}
+	return fmt.Sprintf("Drafted from the record: %s. Write it again with /emergency-disable report %s.", strings.Join(names, ", "), run.Operation.ID), nil
+}
