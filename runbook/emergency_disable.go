@@ -47,8 +47,9 @@ type Inquiry struct {
 	Client    ClientID
 	Object    ObjectID
 	Principal ObjectID
-	Keys      []Key // whose use is looked for; empty: every key's
-	From, To  time.Time
+	Keys      []Key     // whose use is looked for; empty: every key's
+	From, To  time.Time // a zero From: since the key was made
+	Removed   time.Time // when the key was removed; zero: it was not
 }
 
 // Findings is what an inquiry found, for people.
@@ -394,16 +395,10 @@ func (j emergencyJob) clearUpAfter(ctx context.Context, run *operation.Run) (str
 // readAudit reads the exposure window: from when the secret is known to have
 // leaked, or was made, until a little after its removal.
 func (j emergencyJob) readAudit(ctx context.Context, run *operation.Run) (string, error) {
-	until := run.Now()
-	if removed, err := time.Parse(time.RFC3339, run.Facts[factRemoved]); err == nil {
-		until = removed.Add(tokenLife)
-	}
-	if until.After(run.Now()) {
-		until = run.Now()
-	}
+	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
 	found, err := j.audit.Look(ctx, Inquiry{
 		Target: j.target, Client: j.plan.Client, Object: j.plan.Object, Principal: j.plan.Principal, Keys: j.plan.Leaked,
-		From: j.exposedSince(run), To: until,
+		From: j.exposedSince(run), To: run.Now(), Removed: removed,
 	})
 	if err != nil {
 		return "", fmt.Errorf("read the audit logs: %w", err)

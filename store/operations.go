@@ -259,6 +259,11 @@ func (s *Store) Operations(ctx context.Context, f Filter) ([]operation.Operation
 	return collect(rows)
 }
 
+// OperationsOf returns the newest operations on a secret, open and ended.
+func (s *Store) OperationsOf(ctx context.Context, secret operation.SecretName) ([]operation.Operation, error) {
+	return s.Operations(ctx, Filter{Secret: secret})
+}
+
 func collect(rows *sql.Rows) ([]operation.Operation, error) {
 	defer func() { _ = rows.Close() }()
 	var out []operation.Operation
