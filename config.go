@@ -28,6 +28,8 @@ type Config struct {
 	Entra      EntraConfig
 	AWS        AWSConfig
 	Record     RecordConfig
+	Escalation operation.GroupID // whom an emergency pages when no approver decides; empty: nobody
+	Room       runbook.RoomPolicy
 	Targets    []runbook.Target // in the file's order: servers, and their environments within
 	Pace       Pace             // no file sets it
 }

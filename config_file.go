@@ -13,6 +13,7 @@ import (
 
 	"github.com/twokey/twokey/internal/strict"
 	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/runbook"
 )
 
 // configFile is the shape of the file; every key that exists is here.
@@ -25,6 +26,7 @@ type configFile struct {
 	Entra      entraSection     `yaml:"entra"`
 	AWS        awsSection       `yaml:"aws"`
 	Record     recordSection    `yaml:"record"`
+	Emergency  emergencySection `yaml:"emergency"`
 	Defaults   settings         `yaml:"defaults"`
 	Secrets    []secretsSection `yaml:"secrets"`
 }
@@ -56,6 +58,18 @@ type awsSection struct {
 type recordSection struct {
 	KeyFile strict.Text `yaml:"key_file"`
 	Origin  strict.Text `yaml:"origin"`
+}
+
+// emergencySection is about /emergency-disable: whom it pages above the approvers,
+// and the channel that an incident gets.
+type emergencySection struct {
+	At         strict.Position
+	Escalation strict.Text   `yaml:"escalation"`
+	Responders strict.Text   `yaml:"responders"`
+	Invite     []strict.Text `yaml:"invite"`
+	Channel    strict.Text   `yaml:"channel"`
+	Private    strict.Text   `yaml:"private"`
+	Runbook    strict.Text   `yaml:"runbook"`
 }
 
 // source says where a secret text comes from. Bare is for those who put the text
@@ -102,8 +116,35 @@ func (r *configReader) config(f *configFile) *Config {
 	}
 	c.Approvers = r.group(f.Approvers, "approvers")
 	c.Requesters = r.group(f.Requesters, "requesters")
+	c.Escalation = r.group(f.Emergency.Escalation, "emergency.escalation")
+	c.Room = r.room(f.Emergency)
 	c.Targets = r.targets(f, c)
 	return c
+}
+
+// room reads how an incident's channel is made.
+func (r *configReader) room(s emergencySection) runbook.RoomPolicy {
+	p := runbook.RoomPolicy{Private: r.yes(s.Private, "emergency.private"), Group: r.group(s.Responders, "emergency.responders")}
+	if s.Channel.IsSet() {
+		r.shape(s.Channel, s.At, "emergency.channel", `[CG][A-Z0-9]{2,}`, "the id of the channel that all incidents are told in, which begins with C")
+		p.Channel = operation.ChannelID(s.Channel.Value)
+	}
+	for _, user := range s.Invite {
+		r.shape(user, s.At, "emergency.invite", `[UW][A-Z0-9]{2,}`, "a person's member id, which begins with U (in Slack: the profile's ⋮ menu, Copy member ID)")
+		p.Invite = append(p.Invite, operation.UserID(user.Value))
+	}
+	if s.Runbook.IsSet() {
+		p.Runbook = r.secureURL(s.Runbook, "emergency.runbook", "")
+	}
+	return p
+}
+
+// yes reads true or false; left out is false.
+func (r *configReader) yes(t strict.Text, key string) bool {
+	if t.IsSet() && t.Value != "true" && t.Value != "false" {
+		r.mistake(t.At, "%s must be true or false", key)
+	}
+	return t.Value == "true"
 }
 
 func (r *configReader) slack(s slackSection) SlackConfig {

@@ -25,6 +25,7 @@ type settings struct {
 	Overlap         strict.Text `yaml:"overlap"`
 	Lapse           strict.Text `yaml:"lapse"`
 	ChangeReference strict.Text `yaml:"change_reference"`
+	Canary          strict.Text `yaml:"canary"` // true: drills are held with it
 }
 
 type ecsSection struct {
@@ -71,7 +72,7 @@ func (o *override) texts() []*strict.Text {
 	return []*strict.Text{
 		&o.ClientID, &o.ClientSecret, &o.KMSKey, &o.ECS.Cluster, &o.ECS.Service, &o.ECS.Variable,
 		&o.MCP.URL, &o.MCP.Health, &o.MCP.Tool, &o.MCP.Expect,
-		&o.Lifetime, &o.Overlap, &o.Lapse, &o.ChangeReference, &o.Approvers, &o.Requesters,
+		&o.Lifetime, &o.Overlap, &o.Lapse, &o.ChangeReference, &o.Canary, &o.Approvers, &o.Requesters,
 	}
 }
 
@@ -254,7 +255,8 @@ func (p *pattern) target(o override, c *Config) runbook.Target {
 		LifetimeMonths:    p.lifetime(o.Lifetime),
 
 		ChangeReferencePattern: p.changeReference(o.ChangeReference),
-		Policy:                 operation.Policy{Approvers: c.Approvers, Requesters: c.Requesters, Channel: c.Slack.OperationsChannel, Lapse: p.lapse(o.Lapse)},
+		Policy:                 operation.Policy{Approvers: c.Approvers, Requesters: c.Requesters, Channel: c.Slack.OperationsChannel, Lapse: p.lapse(o.Lapse), Escalation: c.Escalation},
+		Canary:                 p.yes(o.Canary, "canary"),
 	}
 	t.Overlap, t.OverlapUntilExpiry = p.overlap(o.Overlap)
 	if !regexp.MustCompile(`^(aws/ssm|alias/[A-Za-z0-9/_-]+|arn:[a-z-]+:kms:\S+|(mrk-)?[0-9a-f-]{32,36})$`).MatchString(t.KMSKey) {

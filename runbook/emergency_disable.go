@@ -81,6 +81,17 @@ type RoomPolicy struct {
 	Runbook string // URL
 }
 
+// emergencyLapse is how long an emergency can be confirmed: whoever is woken at
+// night needs longer than a colleague at the next desk.
+const emergencyLapse = time.Hour
+
+// EmergencyPolicy is the target's policy with the time that an emergency takes.
+func EmergencyPolicy(t Target) operation.Policy {
+	p := t.Policy
+	p.Lapse = max(p.Lapse, emergencyLapse)
+	return p
+}
+
 // tokenLife is how long a token that was issued before the removal may work.
 const tokenLife = time.Hour
 
@@ -203,6 +214,9 @@ func listKeys(keys []Key) string {
 
 func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key) (operation.Plan, error) {
 	drill := op.Options[OptionDrill] == "true"
+	if drill && !l.target.Canary {
+		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "%s is no canary, so no drill is held with it. Mark a secret that nobody depends on with canary: true in the configuration. Nothing was changed.", op.Secret)
+	}
 	d := details{
 		Client: l.app.Client, Object: l.app.Object, Principal: l.app.ServicePrincipal, NewEnds: l.newEnds, Version: l.live.Version,
 		TaskDefinition: l.service.TaskDefinition, Target: l.target,
@@ -228,7 +242,7 @@ func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key) (operati
 		return operation.Plan{}, fmt.Errorf("encode the plan: %w", err)
 	}
 	return operation.Plan{
-		Kind: KindEmergency, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw, Changes: changes,
+		Kind: KindEmergency, Secret: op.Secret, Policy: EmergencyPolicy(l.target), Warnings: l.warnings, Details: raw, Changes: changes,
 		Urgent: true, Ends: []operation.Kind{KindRotate}, MustType: string(op.Secret), Room: e.room(op, l.target, drill),
 	}, nil
 }

@@ -33,6 +33,9 @@ type Target struct {
 	// reference must match; empty: none is asked for.
 	ChangeReferencePattern string
 
+	// Canary secrets are there for drills: nobody depends on them.
+	Canary bool
+
 	Policy operation.Policy
 }
 
