@@ -46,6 +46,17 @@ type Option string
 // stored and shown; they are never secret.
 type Fact string
 
+// Facts that an operation's status message shows besides its steps.
+const (
+	FactDead      Fact = "dead"       // a sentence: what is dead by now
+	FactWorks     Fact = "works"      // a sentence: what works by now
+	FactTokensDie Fact = "tokens_die" // RFC 3339: until when tokens that were issued before may work
+)
+
+// OptionDrill is "true" on operations that only practise. They are marked wherever
+// they show.
+const OptionDrill Option = "drill"
+
 // Person is somebody as looked up at one instant.
 type Person struct {
 	User   UserID   `json:"user"`
@@ -178,6 +189,9 @@ func (op Operation) Lane() string {
 	}
 	return string(op.Channel)
 }
+
+// Drill reports whether the operation only practises.
+func (op Operation) Drill() bool { return op.Options[OptionDrill] == "true" }
 
 // Document is something written for people that belongs to an operation: the
 // audit events as CSV, the draft of a report. It holds no secret.
