@@ -9,10 +9,15 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
-// Line shows one entry of the record, as it stands in the thread.
-func Line(e operation.Entry) Message {
+// Line shows one entry of the record, as it stands in the thread. What happened in
+// a drill is marked.
+func Line(e operation.Entry, drill bool) Message {
 	b := builder{}
-	ps := []paragraph{{line: append(line{sign(entrySign(e))}, headline(e)...)}}
+	head := line{sign(entrySign(e))}
+	if drill {
+		head = append(head, say("Drill. "))
+	}
+	ps := []paragraph{{line: append(head, headline(e)...)}}
 	if evidence := plain(e.Text, maxSection-maxPhrase); evidence != "" {
 		p := paragraph{line: line{say(evidence)}}
 		if quoted(e) {
@@ -42,6 +47,9 @@ func headline(e operation.Entry) line {
 	case operation.Verified:
 		return line{bold("Done and verified: " + plain(e.Step, maxPhrase)), say(".")}
 	case operation.Failed:
+		if e.Step == "" { // a void: no step was begun
+			return line{bold(decided(e.Event)), say(".")}
+		}
 		return line{bold("Failed: " + plain(e.Step, maxPhrase)), say(".")}
 	case operation.Undone:
 		return line{bold("Taken back and verified: " + plain(e.Step, maxPhrase)), say(".")}
@@ -52,6 +60,9 @@ func headline(e operation.Entry) line {
 	case operation.Noted:
 		if e.Step != "" {
 			return line{bold(plain(e.Step, maxPhrase)), say(".")}
+		}
+		if e.Event != "" {
+			return line{bold(decided(e.Event)), say(".")}
 		}
 	}
 	return line{bold("Note"), say(".")}
@@ -165,8 +176,14 @@ func Checkpoint(note string) Message {
 }
 
 // Direct shows a sentence of ours for one person.
-func Direct(text string) Message {
+func Direct(text string) Message { return page(text, "") }
+
+// page is Direct with a link to the card that the sentence is about.
+func page(text, card string) Message {
 	text = sentence(text)
+	if card != "" {
+		text += "\n" + line{link("Open the card", card)}.read()
+	}
 	b := builder{text: []string{text}}
 	b.add(slack.NewSectionBlock(mrkdwn(text), nil, nil))
 	return b.message("")

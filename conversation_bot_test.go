@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twokey/twokey/runbook"
+	"github.com/twokey/twokey/sandbox"
+)
+
+// beBot is the environment variable that makes the test binary a bot; its value is
+// the configuration's path. beBotAt is the sandbox whose clock it goes by.
+const (
+	beBot   = "TWOKEY_TEST_BOT"
+	beBotAt = "TWOKEY_TEST_SANDBOX"
+)
+
+// runningBot is the real bot of one conversation: in this process or, where it is
+// to be killed, in one of its own.
+type runningBot struct {
+	box    *sandbox.Sandbox
+	config string
+	own    bool // a process of its own
+	log    *safeBuffer
+	ended  chan error
+
+	cancel  context.CancelFunc
+	done    chan struct{}
+	command *exec.Cmd
+}
+
+// testPace is the bot's pace against a sandbox without replicas and limits.
+func testPace() Pace {
+	return Pace{
+		Proof:    runbook.Proof{Tokens: 5, Reads: 3, Gap: 10 * time.Millisecond},
+		Patience: 6 * time.Second,
+		Spacing:  time.Millisecond, EditSpacing: time.Millisecond,
+	}
+}
+
+// newBot writes the bot's files. Settings are lines for the configuration's
+// defaults, such as "overlap: 1h".
+func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*runningBot, error) {
+	path, err := writeSandboxFiles(box, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(settings) > 0 {
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		src = append(src, "defaults:\n  "+strings.Join(settings, "\n  ")+"\n"...)
+		if err := os.WriteFile(path, src, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return &runningBot{box: box, config: path, own: own, log: &safeBuffer{}, ended: make(chan error, 1)}, nil
+}
+
+// start starts the bot and waits until it is connected.
+func (b *runningBot) start() error {
+	before := len(b.box.Slack.Sockets())
+	if before > 0 {
+		return errors.New("the bot is running already")
+	}
+	begin := b.inside
+	if b.own {
+		begin = b.outside
+	}
+	if err := begin(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), bootTime)
+	defer cancel()
+	go func() {
+		select {
+		case err := <-b.ended:
+			b.ended <- err
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := b.box.Slack.Wait(ctx, func() bool { return len(b.box.Slack.Sockets()) > 0 }); err != nil {
+		return fmt.Errorf("the bot does not connect: %w\n%s", err, b.log.String())
+	}
+	return nil
+}
+
+// inside runs the bot in this process.
+func (b *runningBot) inside() error {
+	cfg, err := LoadConfig(b.config, os.Getenv)
+	if err != nil {
+		return err
+	}
+	cfg.Pace = testPace()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	b.cancel, b.done = cancel, done
+	go func() {
+		defer close(done)
+		err := serve(ctx, cfg, b.box.Clock.Now, newLogger(b.log, slog.LevelDebug))
+		if err != nil || ctx.Err() == nil {
+			b.ended <- fmt.Errorf("serve returned %w", err)
+		}
+	}()
+	return nil
+}
+
+// outside runs the bot as a process that can be killed.
+func (b *runningBot) outside() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b.command = exec.Command(self)
+	b.command.Env = append(os.Environ(), beBot+"="+b.config, beBotAt+"="+b.box.URL())
+	b.command.Stderr = b.log
+	if err := b.command.Start(); err != nil {
+		return err
+	}
+	done, command := make(chan struct{}), b.command
+	b.done = done
+	b.cancel = func() { _ = command.Process.Signal(os.Interrupt) }
+	go func() {
+		defer close(done)
+		var killed *exec.ExitError
+		if err := command.Wait(); err != nil && (!errors.As(err, &killed) || killed.ExitCode() > 0) {
+			b.ended <- err
+		}
+	}()
+	return nil
+}
+
+// stop ends the bot as a deployment would, and waits.
+func (b *runningBot) stop() {
+	if b.cancel == nil {
+		return
+	}
+	b.cancel()
+	<-b.done
+	b.cancel = nil
+	b.disconnected()
+}
+
+// kill ends the bot's process in the middle of whatever it does.
+func (b *runningBot) kill() error {
+	if err := b.command.Process.Kill(); err != nil {
+		return err
+	}
+	<-b.done
+	b.cancel = nil
+	b.disconnected()
+	return nil
+}
+
+// disconnected waits until Slack has noticed.
+func (b *runningBot) disconnected() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = b.box.Slack.Wait(ctx, func() bool { return len(b.box.Slack.Sockets()) == 0 }) // start complains if not
+}
+
+// botProcess is the test binary as a bot.
+func botProcess() int {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	cfg, err := LoadConfig(os.Getenv(beBot), os.Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	cfg.Pace = testPace()
+	now, err := clockOf(ctx, os.Getenv(beBotAt))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	interrupted, end := signal.NotifyContext(ctx, os.Interrupt)
+	defer end()
+	if err := serve(interrupted, cfg, now, newLogger(os.Stderr, slog.LevelDebug)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// clockOf follows the clock of a sandbox in another process.
+func clockOf(ctx context.Context, url string) (func() time.Time, error) {
+	var ahead atomic.Int64
+	look := func() error {
+		res, err := http.Get(url + "/_sandbox/clock")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = res.Body.Close() }()
+		var clock struct{ Now time.Time }
+		if err := json.NewDecoder(res.Body).Decode(&clock); err != nil {
+			return err
+		}
+		ahead.Store(int64(time.Until(clock.Now)))
+		return nil
+	}
+	if err := look(); err != nil {
+		return nil, err
+	}
+	go func() {
+		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; <-tick.C {
+			_ = look() // the last answer will do
+		}
+	}()
+	return func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, nil
+}
+
+// safeBuffer is a buffer that several may write to.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// database is the bot's file, and what SQLite keeps beside it.
+func (b *runningBot) database() []string {
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(b.config), "twokey.db*")) // the pattern is a good one
+	return files
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/sandbox/entra"
+	"github.com/twokey/twokey/sandbox/slack"
+)
+
+// judge is the end of every script, whatever it was about.
+func (c *conversation) judge() {
+	c.t.Helper()
+	var wrong []error
+	note := func(what string, err error) {
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	note("everything is told", c.until(looking, c.allTold))
+	note("the record verifies with what was posted", c.recordVerifies())
+	c.bot.stop()
+	select {
+	case err := <-c.bot.ended:
+		note("the bot stops without an error", err)
+	default:
+	}
+	for _, look := range c.never {
+		note("what must never be", look())
+	}
+	if gaps := c.box.Probe.Look().Gaps(); len(gaps) > 0 && !c.broken {
+		note("every service always had a working secret", fmt.Errorf("%+v", gaps))
+	}
+	note("every fault has hit", c.faultsLeft())
+	note("nothing is told twice", c.toldOnce())
+	note("nobody is told what the script does not say", c.nothingUnread())
+	note("Slack took every message", c.nothingRefused())
+	note("nothing is left behind", c.nothingLeft())
+	note("no secret is anywhere", c.noLeak())
+	if len(wrong) > 0 {
+		c.t.Errorf("%s, at the end:\n%v\n%s", c.path, errors.Join(wrong...), c.picture())
+	}
+}
+
+func (c *conversation) address() string { return "sqlite:" + filepath.Join(c.dir, "twokey.db") }
+
+// allTold looks into the outbox.
+func (c *conversation) allTold() error {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(c.dir, "twokey.db")+"?mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }() // read only
+	var n int
+	if err := db.QueryRow("SELECT COUNT(*) FROM notices WHERE sent_at = 0").Scan(&n); err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("%d notices are untold", n)
+	}
+	return nil
+}
+
+// recordVerifies checks the record against every checkpoint that was posted.
+func (c *conversation) recordVerifies() error {
+	ctx := context.Background()
+	src, err := audit.Open(ctx, c.address())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }() // read only
+	known, err := audit.ReadVerifiers(filepath.Join(c.dir, "twokey.record.key.pub"))
+	if err != nil {
+		return err
+	}
+	var posted []string
+	for _, m := range c.messages() {
+		posted = append(posted, audit.FindCheckpoints(m.Text)...)
+	}
+	report, err := audit.Verify(ctx, src, posted, known)
+	if err == nil && !report.Whole() {
+		err = fmt.Errorf("%+v", report.Findings)
+	}
+	return err
+}
+
+// toldOnce: no two messages bear the same notice's key.
+func (c *conversation) toldOnce() error {
+	keys := map[string]string{}
+	for _, m := range c.messages() {
+		payload, _ := m.Metadata["event_payload"].(map[string]any)
+		key, _ := payload["key"].(string)
+		if payload["kind"] == "card" {
+			key = fmt.Sprint("card of ", payload["operation"])
+		}
+		if key == "" {
+			continue
+		}
+		if before, twice := keys[key]; twice {
+			return fmt.Errorf("%s stands there twice: %q and %q", key, before, m.Text)
+		}
+		keys[key] = m.Text
+	}
+	return nil
+}
+
+// nothingUnread: a script says everything that anybody reads in private, but for
+// the confirmation that their own request was taken.
+func (c *conversation) nothingUnread() error {
+	var wrong []error
+	for _, p := range c.box.Team.People {
+		for _, m := range c.private(p.Name) {
+			if !c.told[m.TS] && !strings.Contains(m.Text, "I have asked for a second person") {
+				wrong = append(wrong, fmt.Errorf("%s reads %q", p.Name, readable(c.box, m.Text)))
+			}
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// nothingRefused looks for messages that broke Slack's rules, and for panics.
+func (c *conversation) nothingRefused() error {
+	for _, word := range []string{"invalid_blocks", "invalid_arguments", "invalid_form_data", "msg_too_long", "msg_blocks_too_long", "no_text", "metadata_", "panic", "stumble", "DATA RACE"} {
+		for line := range strings.Lines(c.bot.log.String()) {
+			if strings.Contains(line, word) {
+				return fmt.Errorf("the log has %q: %s", word, line)
+			}
+		}
+	}
+	return nil
+}
+
+// nothingLeft judges every secret of the platform, unless the script does.
+func (c *conversation) nothingLeft() error {
+	if c.loose {
+		return nil
+	}
+	var wrong []error
+	for _, v := range c.box.CheckAll() {
+		if !v.OK {
+			wrong = append(wrong, fmt.Errorf("%s: %s", v.Secret, strings.Join(v.Problems, "; ")))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// noLeak looks for every secret that there ever was in all that the bot wrote.
+func (c *conversation) noLeak() error {
+	known := c.pieces()
+	if len(known) == 0 {
+		return errors.New("there are no secrets to look for")
+	}
+	state := c.slackState()
+	state.Tokens = nil // the bot's own: Slack knows them, of course
+	said, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	places := map[string][]byte{"Slack": said, "the log": []byte(c.bot.log.String())}
+	for _, path := range c.bot.database() {
+		if places[filepath.Base(path)], err = os.ReadFile(path); err != nil {
+			return err
+		}
+	}
+	var wrong []error
+	for place, text := range places {
+		for i := 0; i+pieceSize <= len(text); i++ {
+			if what, ok := known[[pieceSize]byte(text[i:i+pieceSize])]; ok {
+				wrong = append(wrong, fmt.Errorf("%s has %s", place, what))
+				break
+			}
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+// pieceSize is how much of a secret, in bytes, must not be anywhere.
+const pieceSize = 12
+
+// pieces are all parts of all secrets, in the forms that they could be written in,
+// with what they are of.
+func (c *conversation) pieces() map[[pieceSize]byte]string {
+	secrets := map[string]string{c.box.Slack.BotToken(): "the bot token", c.box.Slack.AppToken(): "the app token"}
+	if state, ok := c.box.Entra.State().(entra.State); ok {
+		for _, a := range state.Applications {
+			passwords := a.Passwords
+			if a.Principal != nil {
+				passwords = append(passwords, a.Principal.Passwords...)
+			}
+			for _, p := range passwords {
+				secrets[p.Secret] = "key " + p.KeyID + " of " + a.Name
+			}
+		}
+	}
+	for _, p := range c.box.AWS.Snapshot().Parameters {
+		for _, v := range p.Versions {
+			if strings.HasSuffix(p.Name, "secret") || strings.HasSuffix(p.Name, ".pending") {
+				secrets[v.Value] = fmt.Sprintf("version %d of %s", v.Version, p.Name)
+			}
+		}
+	}
+	for name, text := range c.names {
+		if !strings.HasPrefix(name, "complaint") {
+			secrets[text] = name
+		}
+	}
+	out := map[[pieceSize]byte]string{}
+	for secret, what := range secrets {
+		for form, text := range forms(secret) {
+			for i := 0; i+pieceSize <= len(text); i++ {
+				out[[pieceSize]byte([]byte(text[i:i+pieceSize]))] = what + ", " + form
+			}
+		}
+	}
+	return out
+}
+
+// forms are the ways in which a secret may be written.
+func forms(secret string) map[string]string {
+	out := map[string]string{"plain": secret, "hex": hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))), "URL": url.QueryEscape(secret)}
+	if quoted, err := json.Marshal(secret); err == nil {
+		out["JSON"] = strings.Trim(string(quoted), `"`)
+	}
+	for shift := range 3 { // inside something else, it begins at any of three places
+		padded := strings.Repeat("x", shift) + secret
+		for name, encoding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
+			text := encoding.EncodeToString([]byte(padded))
+			out[fmt.Sprint(name, shift)] = text[min(len(text), 4*((shift+2)/3)) : len(text)-2]
+		}
+	}
+	return out
+}
+
+// threadIsAsIn compares the card and its whole thread with a golden file.
+func (c *conversation) threadIsAsIn(a []string) error {
+	if err := c.until(c.patience, c.allTold); err != nil {
+		return err
+	}
+	card, lines, err := c.thread()
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, m := range append([]slack.Message{card}, lines...) {
+		out.WriteString(readable(c.box, m.Text) + "\n--\n")
+	}
+	got := normal(out.String())
+	path := filepath.Join(filepath.Dir(c.path), a[0])
+	if *update {
+		return os.WriteFile(path, []byte(got), 0o644)
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		return fmt.Errorf("not as in %s (-want +got):\n%s", a[0], d)
+	}
+	return nil
+}
+
+// normal replaces what is another at every run, the same by the same.
+func normal(text string) string {
+	for _, r := range []struct{ what, pattern string }{
+		{"TIME", `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`}, {"DAY", `\d{4}-\d\d-\d\d`},
+		{"KEY", `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`},
+		{"TASK", `\b[0-9a-f]{32}\b`}, {"DEPLOYMENT", `ecs-svc/\d+`}, {"PLAN", `\b[0-9a-f]{12}\b`},
+		{"SIGNATURE", `— sandbox.twokey \S+`}, {"HASH", `\b[A-Za-z0-9+/]{43}=`}, {"REF", `Ref [A-Z2-7]{6}`}, {"MS", `\b\d+ ms\b`},
+	} {
+		text = numbered(text, r.what, regexp.MustCompile(r.pattern))
+	}
+	op := regexp.MustCompile(`Operation ([2-9a-z]{6})\b`).FindStringSubmatch(text)
+	if op != nil {
+		text = strings.ReplaceAll(text, op[1], "OPERATION")
+	}
+	return text
+}
+
+// numbered gives each different match a number where telling them apart matters.
+func numbered(text, what string, pattern *regexp.Regexp) string {
+	var known []string
+	return pattern.ReplaceAllStringFunc(text, func(m string) string {
+		if what != "KEY" && what != "TASK" && what != "DEPLOYMENT" {
+			return what
+		}
+		if !slices.Contains(known, m) {
+			known = append(known, m)
+		}
+		return fmt.Sprint(what, slices.Index(known, m)+1)
+	})
+}
