@@ -7,27 +7,27 @@ import (
 )
 
 // local runs work in this process as soon as it is durable. Nothing depends on
-// it: what it drops, or dies with, the queue hands out a little later.
+// it: what it drops, or dies with, is taken up a little later.
 type local struct {
 	slots chan struct{}
-	done  chan []int64 // River jobs that are handled
+	done  chan []string // envelopes that are handled
 
 	mu      sync.Mutex
 	ctx     context.Context // nil while not running
 	working sync.WaitGroup
-	struck  []int64
+	struck  []string
 	timer   *time.Timer
 }
 
 const (
 	// localSlots bounds what runs at once; most of it waits for vendors.
 	localSlots = 256
-	// strikeEvery is how long handled jobs are gathered into one transaction.
+	// strikeEvery is how long handled envelopes are gathered into one transaction.
 	strikeEvery = 100 * time.Millisecond
 )
 
 func newLocal() *local {
-	return &local{slots: make(chan struct{}, localSlots), done: make(chan []int64, 16)}
+	return &local{slots: make(chan struct{}, localSlots), done: make(chan []string, 16)}
 }
 
 func (l *local) start(ctx context.Context) {
@@ -43,9 +43,9 @@ func (l *local) running() bool {
 	return l.ctx != nil && l.ctx.Err() == nil
 }
 
-// wait lets nothing new in, waits until what runs has ended, and returns the jobs
-// that were handled and not given out yet.
-func (l *local) wait() []int64 {
+// wait lets nothing new in, waits until what runs has ended, and returns the
+// envelopes that were handled and not given out yet.
+func (l *local) wait() []string {
 	l.mu.Lock()
 	l.ctx = nil
 	l.mu.Unlock()
@@ -78,11 +78,11 @@ func (l *local) soon(f func(ctx context.Context)) {
 	}
 }
 
-// handled gathers jobs that need no further hand, and gives them out together.
-func (l *local) handled(job int64) {
+// handled gathers envelopes that need no further hand, and gives them out together.
+func (l *local) handled(envelope string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.struck = append(l.struck, job)
+	l.struck = append(l.struck, envelope)
 	if l.timer == nil {
 		l.timer = time.AfterFunc(strikeEvery, l.flush)
 	}

@@ -11,17 +11,9 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/twokey/twokey/operation"
 )
-
-// Envelope is one message of the chat, kept until it is handled. The same id
-// twice is one envelope.
-type Envelope struct {
-	ID   string
-	Body json.RawMessage
-}
 
 // Handlers are what the queue runs.
 type Handlers struct {
@@ -33,23 +25,7 @@ type Handlers struct {
 	Lapse func(ctx context.Context, op operation.Operation) error
 }
 
-// envelopeArgs and wakeArgs are stored by River. They hold ids and what people
-// wrote, and never a secret: a test by reflection keeps it.
-type envelopeArgs struct {
-	ID   string          `json:"id" river:"unique"`
-	Body json.RawMessage `json:"body"`
-}
-
-func (envelopeArgs) Kind() string { return "envelope" }
-
-func (envelopeArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: envelopeQueue, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{
-		ByArgs: true,
-		// Cancelled and discarded ones too: Slack delivers again up to an hour later.
-		ByState: append(rivertype.UniqueOptsByStateDefault(), rivertype.JobStateCancelled, rivertype.JobStateDiscarded),
-	}}
-}
-
+// wakeArgs are stored by River: ids, and never a secret.
 type wakeArgs struct {
 	Operation operation.ID `json:"operation"`
 	Epoch     int64        `json:"epoch"`
@@ -62,16 +38,12 @@ func (wakeArgs) InsertOpts() river.InsertOpts {
 }
 
 const (
-	envelopeQueue  = "envelopes"
 	operationQueue = "operations"
 	// wakeTime is how long a wake-up may take to find a worker before the
 	// reconciler sends another.
 	wakeTime = 15 * time.Second
 	// jobTime bounds one envelope and one shift of work on an operation.
 	jobTime = 35 * time.Second
-	// netTime is after how long River hands out an envelope that this process
-	// has not finished with.
-	netTime = 20 * time.Second
 	// reconcileEvery is how often each replica looks for what is due or lost.
 	reconcileEvery = 500 * time.Millisecond
 )
@@ -82,12 +54,10 @@ var errFailed = errors.New("failed; the log says why")
 // newClient makes River's client. It inserts at once; Run starts its workers.
 func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &envelopeWorker{store: s, log: log})
 	river.AddWorker(workers, &wakeWorker{store: s, log: log})
 	client, err := river.NewClient(s.driver, &river.Config{
 		Workers: workers,
 		Queues: map[string]river.QueueConfig{
-			envelopeQueue:  {MaxWorkers: 16},  // only what was lost on the way
 			operationQueue: {MaxWorkers: 100}, // they mostly wait for vendors
 		},
 		FetchCooldown:     20 * time.Millisecond,
@@ -97,48 +67,12 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 		JobTimeout:           jobTime,
 		RescueStuckJobsAfter: 45 * time.Second,
 		SoftStopTimeout:      5 * time.Second,
-		// An envelope may come again up to an hour later, and is known that long.
-		CompletedJobRetentionPeriod: 24 * time.Hour,
-		Logger:                      log,
+		Logger:               log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set the queue up: %w", err)
 	}
 	return client, nil
-}
-
-// Receive makes envelopes durable: when it returns nil, each will be handled,
-// once, whatever crashes. All of them or none. They are handled at once in this
-// process; River has them too, for later, and hands them out if that fails.
-func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
-	var later time.Time // not running yet: River takes them as soon as it is
-	if s.local.running() {
-		later = time.Now().Add(netTime)
-	}
-	params := make([]river.InsertManyParams, len(envelopes))
-	for i, e := range envelopes {
-		opts := envelopeArgs{}.InsertOpts()
-		opts.ScheduledAt = later
-		params[i] = river.InsertManyParams{Args: envelopeArgs(e), InsertOpts: &opts}
-	}
-	kept, err := s.river.InsertMany(ctx, params)
-	if err != nil {
-		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
-	}
-	for i, k := range kept {
-		if k.UniqueSkippedAsDuplicate {
-			continue
-		}
-		s.local.soon(func(ctx context.Context) {
-			e := envelopes[i]
-			ctx, cancel := context.WithTimeout(ctx, jobTime)
-			defer cancel()
-			if guard(ctx, s.log, "envelope", e.ID, func() error { return s.handlers.Envelope(ctx, e.Body) }) == nil {
-				s.local.handled(k.Job.ID)
-			}
-		})
-	}
-	return nil
 }
 
 // wake has a worker look at an operation, once tx is committed.
@@ -155,17 +89,6 @@ func (s *Store) wakeHere(id operation.ID, epoch int64) {
 	s.local.soon(func(ctx context.Context) {
 		_ = guard(ctx, s.log, "operation", string(id), func() error { return s.handlers.Wake(ctx, id, epoch) }) // logged; the queue tries again
 	})
-}
-
-type envelopeWorker struct {
-	river.WorkerDefaults[envelopeArgs]
-	store *Store
-	log   *slog.Logger
-}
-
-// Work implements river.Worker.
-func (w *envelopeWorker) Work(ctx context.Context, job *river.Job[envelopeArgs]) error {
-	return guard(ctx, w.log, "envelope", job.Args.ID, func() error { return w.store.handlers.Envelope(ctx, job.Args.Body) })
 }
 
 type wakeWorker struct {
@@ -207,6 +130,8 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 	defer s.finish(log)
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
+	tidy := time.NewTicker(forgetEvery)
+	defer tidy.Stop()
 	for {
 		select {
 		case <-s.river.Stopped():
@@ -216,8 +141,12 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 				log.WarnContext(ctx, "handled envelopes could not be struck off; they will be handled again, without effect", "error", err)
 			}
 		case <-tick.C:
-			if err := s.reconcile(ctx); err != nil && ctx.Err() == nil {
-				log.ErrorContext(ctx, "looking for due and lost operations failed", "error", err)
+			if err := errors.Join(s.reconcile(ctx), s.takeUp(ctx)); err != nil && ctx.Err() == nil {
+				log.ErrorContext(ctx, "looking for what is due or lost failed", "error", err)
+			}
+		case <-tidy.C:
+			if err := s.forget(ctx); err != nil && ctx.Err() == nil {
+				log.WarnContext(ctx, "old envelopes stay longer", "error", err)
 			}
 		}
 	}
@@ -230,21 +159,6 @@ func (s *Store) finish(log *slog.Logger) {
 			log.Warn("handled envelopes could not be struck off; they will be handled again, without effect", "error", err)
 		}
 	}
-}
-
-// strike takes handled envelopes off River's list. They stay known, so that the
-// same envelope is not taken again.
-func (s *Store) strike(ctx context.Context, jobs []int64) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	return s.inTx(ctx, "strike envelopes off", func(tx *sql.Tx) error {
-		for _, id := range jobs {
-			if _, err := s.river.JobCancelTx(ctx, tx, id); err != nil && !errors.Is(err, rivertype.ErrNotFound) {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // reconcile wakes operations that are due or whose worker is gone, and ends the

@@ -47,6 +47,7 @@ type Store struct {
 	river    *river.Client[*sql.Tx]
 	driver   riverdriver.Driver[*sql.Tx]
 	local    *local
+	insert   *sql.Stmt // insertEnvelope
 	handlers Handlers
 	recorder Recorder
 	now      func() time.Time
@@ -75,6 +76,10 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	if err := s.migrate(ctx, dialect, o.Log); err != nil {
 		s.Close()
 		return nil, err
+	}
+	if s.insert, err = s.db.PrepareContext(ctx, insertEnvelope); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("prepare to keep envelopes: %w", err)
 	}
 	if s.river, err = s.newClient(o.Log); err != nil {
 		s.Close()

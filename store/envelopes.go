@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// Envelope is one message of the chat, kept until it is handled. The same id
+// twice is one envelope.
+type Envelope struct {
+	ID   string
+	Body json.RawMessage
+}
+
+const (
+	// netTime is after how long an envelope that its process has not finished
+	// with is taken up by any.
+	netTime = 20 * time.Second
+	// maxAttempts bounds how often an envelope is taken up again.
+	maxAttempts = 5
+	// knownFor is how long a handled envelope is known. Slack delivers again up to
+	// an hour later.
+	knownFor = 24 * time.Hour
+	// forgetEvery is how often what is older is removed.
+	forgetEvery = time.Minute
+	// takeUpLimit bounds how many envelopes are taken up at once.
+	takeUpLimit = 16
+)
+
+// insertEnvelope is prepared once: an acknowledgement waits for it, and parsing
+// SQL costs as much as running it.
+const insertEnvelope = "INSERT INTO envelopes (id, body, claimed_until) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
+
+// Receive makes envelopes durable: when it returns nil, each will be handled,
+// once, whatever crashes. All of them or none. They are handled at once in this
+// process; what it does not finish is taken up later, by any.
+func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
+	var until time.Time // not running yet: they are taken up as soon as it is
+	if s.local.running() {
+		until = time.Now().Add(netTime)
+	}
+	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(until))
+	if err != nil {
+		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
+	}
+	for _, e := range fresh {
+		s.handleHere(e)
+	}
+	return nil
+}
+
+// keepEnvelopes returns those that are not known yet. One alone, the usual case,
+// needs no transaction around it.
+func (s *Store) keepEnvelopes(ctx context.Context, envelopes []Envelope, until int64) ([]Envelope, error) {
+	if len(envelopes) == 1 {
+		return keepAll(ctx, s.insert, envelopes, until)
+	}
+	var fresh []Envelope
+	err := s.inTx(ctx, "keep them together", func(tx *sql.Tx) (err error) {
+		fresh, err = keepAll(ctx, tx.StmtContext(ctx, s.insert), envelopes, until)
+		return err
+	})
+	return fresh, err
+}
+
+func keepAll(ctx context.Context, insert *sql.Stmt, envelopes []Envelope, until int64) ([]Envelope, error) {
+	var fresh []Envelope
+	for _, e := range envelopes {
+		err := exactlyOne(insert.ExecContext(ctx, e.ID, string(e.Body), until))
+		if errors.Is(err, operation.ErrStale) {
+			continue // known
+		}
+		if err != nil {
+			return nil, err
+		}
+		fresh = append(fresh, e)
+	}
+	return fresh, nil
+}
+
+// handleHere handles an envelope in this process, if there is room.
+func (s *Store) handleHere(e Envelope) {
+	s.local.soon(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, jobTime)
+		defer cancel()
+		if guard(ctx, s.log, "envelope", e.ID, func() error { return s.handlers.Envelope(ctx, e.Body) }) == nil {
+			s.local.handled(e.ID)
+		}
+	})
+}
+
+// strike notes envelopes as handled. What they held is of no use any more.
+func (s *Store) strike(ctx context.Context, ids []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return s.inTx(ctx, "strike envelopes off", func(tx *sql.Tx) error {
+		done, err := tx.PrepareContext(ctx, "UPDATE envelopes SET handled_at = $1, body = '' WHERE id = $2")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = done.Close() }() // it ends with the transaction
+		for _, id := range ids {
+			if _, err := done.ExecContext(ctx, micros(time.Now()), id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// takeUp handles envelopes that the process which had them did not finish with.
+func (s *Store) takeUp(ctx context.Context) error {
+	now := time.Now()
+	lost, err := s.lostEnvelopes(ctx, micros(now))
+	if err != nil {
+		return err
+	}
+	for _, l := range lost {
+		done, err := s.db.ExecContext(ctx, "UPDATE envelopes SET attempts = attempts + 1, claimed_until = $1 WHERE id = $2 AND attempts = $3 AND handled_at = 0",
+			micros(now.Add(2*netTime)), l.ID, l.attempts)
+		if err := exactlyOne(done, err); errors.Is(err, operation.ErrStale) {
+			continue // another replica was quicker
+		} else if err != nil {
+			return fmt.Errorf("take envelope %s up: %w", l.ID, err)
+		}
+		if l.attempts >= maxAttempts {
+			s.log.ErrorContext(ctx, "an envelope could not be handled and is given up", "envelope", l.ID, "attempts", l.attempts)
+			s.local.handled(l.ID)
+			continue
+		}
+		s.handleHere(l.Envelope)
+	}
+	return nil
+}
+
+type lostEnvelope struct {
+	Envelope
+	attempts int
+}
+
+func (s *Store) lostEnvelopes(ctx context.Context, now int64) ([]lostEnvelope, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts FROM envelopes WHERE handled_at = 0 AND claimed_until <= $1 LIMIT $2", now, takeUpLimit)
+	if err != nil {
+		return nil, fmt.Errorf("look for lost envelopes: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err tells
+	var out []lostEnvelope
+	for rows.Next() {
+		var l lostEnvelope
+		var body string
+		if err := rows.Scan(&l.ID, &body, &l.attempts); err != nil {
+			return nil, fmt.Errorf("read a lost envelope: %w", err)
+		}
+		l.Body = json.RawMessage(body)
+		out = append(out, l)
+	}
+	return out, rows.Err()
+}
+
+// forget removes envelopes that were handled long ago.
+func (s *Store) forget(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, "DELETE FROM envelopes WHERE handled_at > 0 AND handled_at < $1", micros(time.Now().Add(-knownFor)))
+	if err != nil {
+		return fmt.Errorf("forget old envelopes: %w", err)
+	}
+	return nil
+}
