@@ -27,18 +27,27 @@ func (h *Handlers) decide(event operation.Event) handler {
 	}
 }
 
-// askWhyDenied opens the form for a denial's reason.
-func (h *Handlers) askWhyDenied(ctx context.Context, in bot.Intent) error {
-	ref, ok := bot.ParseRef(in.Value)
+// operationOf finds the operation that a button names.
+func (h *Handlers) operationOf(ctx context.Context, value string) (operation.Operation, error) {
+	ref, ok := bot.ParseRef(value)
 	if !ok {
-		return unreadable()
+		return operation.Operation{}, unreadable()
 	}
 	op, err := h.rules.Reader.Operation(ctx, ref.Operation)
 	if errors.Is(err, operation.ErrUnknown) {
-		return unreadable()
+		return op, unreadable()
 	}
 	if err != nil {
-		return fmt.Errorf("read operation %s: %w", ref.Operation, err)
+		return op, fmt.Errorf("read operation %s: %w", ref.Operation, err)
+	}
+	return op, nil
+}
+
+// askWhyDenied opens the form for a denial's reason.
+func (h *Handlers) askWhyDenied(ctx context.Context, in bot.Intent) error {
+	op, err := h.operationOf(ctx, in.Value)
+	if err != nil {
+		return err
 	}
 	err = h.chat.OpenModal(ctx, in.Trigger, bot.DenyModal(op))
 	if errors.Is(err, bot.ErrTriggerExpired) {
@@ -49,13 +58,19 @@ func (h *Handlers) askWhyDenied(ctx context.Context, in bot.Intent) error {
 
 // denyForm answers that form.
 func (h *Handlers) denyForm(ctx context.Context, in bot.Intent) error {
+	return h.decideByForm(ctx, in, operation.Deny, in.Values[bot.InputReason])
+}
+
+// decideByForm judges a decision that was made in a form. The card that the form
+// was opened from stands in its metadata, and must be the operation's own.
+func (h *Handlers) decideByForm(ctx context.Context, in bot.Intent, event operation.Event, words string) error {
 	ref, ok := bot.ParseRef(in.Metadata)
 	if !ok {
 		return unreadable()
 	}
 	_, err := h.rules.Approve(ctx, operation.Click{
-		Operation: ref.Operation, Event: operation.Deny, Digest: ref.Digest, User: in.User,
-		Channel: ref.Channel, Message: ref.Message, Words: strings.TrimSpace(in.Values[bot.InputReason]),
+		Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User,
+		Channel: ref.Channel, Message: ref.Message, Words: strings.TrimSpace(words),
 	})
 	return err
 }

@@ -75,29 +75,38 @@ func (h *Handlers) askToRotate(ctx context.Context, in bot.Intent, target runboo
 		op.Channel, op.LapsesAt.UTC().Format("15:04 MST"), op.ID))
 }
 
-// read makes a wish of the words behind the command. What is near to a name but
-// is none gets a suggestion.
+// read makes a wish of the words behind the command.
 func (h *Handlers) read(words []string) (wish, error) {
-	var w wish
-	if len(words) > 0 {
-		w.server = strings.ToLower(words[0])
-		if !slices.Contains(h.servers(), w.server) {
-			return w, operation.Refuse(codeUnknownServer, "I don't know the server %q: %s. Nothing was changed.", words[0], near.Hint(w.server, h.servers()))
-		}
-		words = words[1:]
-	}
-	if len(words) > 0 {
-		w.environment = strings.ToLower(words[0])
-		if _, found := h.target(w.server, w.environment); !found {
-			return w, operation.Refuse(codeUnknownEnvironment, "I don't know the environment %q of %s: %s. Nothing was changed.", words[0], w.server, near.Hint(w.environment, h.environments(w.server)))
-		}
-		words = words[1:]
+	w, words, err := h.names(words)
+	if err != nil {
+		return w, err
 	}
 	if len(words) > 0 && h.isChange(w, words[0]) {
 		w.change, words = words[0], words[1:]
 	}
 	w.reason = strings.Join(words, " ")
 	return w, nil
+}
+
+// names reads the server and the environment, and returns the words behind them.
+// What is near to a name but is none gets a suggestion.
+func (h *Handlers) names(words []string) (wish, []string, error) {
+	var w wish
+	if len(words) > 0 {
+		w.server = strings.ToLower(words[0])
+		if !slices.Contains(h.servers(), w.server) {
+			return w, nil, operation.Refuse(codeUnknownServer, "I don't know the server %q: %s. Nothing was changed.", words[0], near.Hint(w.server, h.servers()))
+		}
+		words = words[1:]
+	}
+	if len(words) > 0 {
+		w.environment = strings.ToLower(words[0])
+		if _, found := h.target(w.server, w.environment); !found {
+			return w, nil, operation.Refuse(codeUnknownEnvironment, "I don't know the environment %q of %s: %s. Nothing was changed.", words[0], w.server, near.Hint(w.environment, h.environments(w.server)))
+		}
+		words = words[1:]
+	}
+	return w, words, nil
 }
 
 // isChange tells a change reference from the first word of a reason: by the

@@ -572,6 +572,21 @@ func (r *Rules) StillApproved(ctx context.Context, op Operation) error {
 	return secondKey(who, op.Requester, "asked for this")
 }
 
+// MayLook lets those look who could ask for an operation or confirm one, and
+// records that they did: what they see names people and addresses.
+func (r *Rules) MayLook(ctx context.Context, user UserID, channel ChannelID, secret SecretName, policy Policy, what string) error {
+	who, err := r.standing(ctx, user, channel, policy.Requesters, policy.Approvers)
+	if err == nil && policy.Requesters != "" && !who.Member {
+		err = Refuse(CodeNotRequester, "Only members of the requesters' or the approvers' group may see this. Ask one of them.")
+	}
+	if err != nil {
+		return r.noteRefusal(ctx, err, Entry{Secret: secret, By: &Person{User: user}, Channel: channel})
+	}
+	return r.Writer.Record(ctx, []Entry{{
+		At: r.Now(), Secret: secret, Outcome: Noted, By: &who.Person, Channel: channel, Text: "Looked: " + what, Quiet: true,
+	}})
+}
+
 // noteRefusal records that somebody was refused, and returns err.
 func (r *Rules) noteRefusal(ctx context.Context, err error, e Entry) error {
 	var refusal *Refusal

@@ -148,6 +148,21 @@ func (e *Emergency) client(ctx context.Context, l *look) (ClientID, error) {
 	return "", operation.Refuse(CodeCannotRotate, "SSM has no parameter %s, so I can't tell which application this is. Remove the key in Entra by hand: az ad app credential delete", l.target.ClientIDParameter)
 }
 
+// LookInto reads the audit logs about a target's secret, from since on; a zero
+// since is when the key in use was made.
+func (e *Emergency) LookInto(ctx context.Context, target Target, since, now time.Time) (Findings, error) {
+	l := &look{Rotate: e.Rotate, target: target, at: now}
+	client, err := e.client(ctx, l)
+	if err != nil {
+		return Findings{}, err
+	}
+	app, err := e.Apps.Application(ctx, client)
+	if err != nil {
+		return Findings{}, fmt.Errorf("read the application: %w", err)
+	}
+	return e.Audit.Look(ctx, Inquiry{Target: target, Client: app.Client, Object: app.Object, Principal: app.ServicePrincipal, From: since, To: now})
+}
+
 // emergency looks at the rest, and only warns.
 func (l *look) emergency(ctx context.Context) {
 	live, err := l.Params.Read(ctx, l.target.SecretParameter)
