@@ -135,7 +135,7 @@ func plain(activity string) string {
 // read tells what an audit is about.
 func read(a Audit) change {
 	activity := plain(a.Activity)
-	c := change{what: strings.Join(strings.Fields(a.Activity), " ")}
+	c := change{what: cmp.Or(strings.Join(strings.Fields(a.Activity), " "), "a change without a name")}
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(activity, w) })
 	}

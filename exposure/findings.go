@@ -195,7 +195,8 @@ func collect(s Subject, w Window, now time.Time, parts ...part) Findings {
 }
 
 func (e Event) compare(o Event) int {
-	return cmp.Or(e.At.Compare(o.At), cmp.Compare(e.Source, o.Source), cmp.Compare(e.ID, o.ID), cmp.Compare(e.What, o.What), cmp.Compare(e.Who, o.Who))
+	return cmp.Or(e.At.Compare(o.At), cmp.Compare(e.Source, o.Source), cmp.Compare(e.ID, o.ID), cmp.Compare(e.What, o.What), cmp.Compare(e.Who, o.Who),
+		cmp.Compare(e.Address, o.Address), cmp.Compare(e.Resource, o.Resource), cmp.Compare(e.Why, o.Why), cmp.Compare(e.Agent, o.Agent))
 }
 
 // cleaned takes everything out of the texts that could make them read as

@@ -1,6 +1,7 @@
 package exposure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func (l looker) places(ctx context.Context, found []SignIn) (places, []Gap) {
 		case e.At.Before(l.window.From):
 			k.service[e.Address] = "an address that was in use before"
 		case e.Key != l.subject.Key && l.ourKey(e.Key):
-			k.service[e.Address] = "the address that uses the new secret"
+			k.service[e.Address] = cmp.Or(k.service[e.Address], "the address that uses the new secret")
 		}
 	}
 	if l.subject.BotClient == "" || len(found) == 0 {

@@ -89,9 +89,9 @@ func (f Findings) headline() string {
 
 func (f Findings) counts() string {
 	c := f.Counts
-	text := fmt.Sprintf("%d events: %d stand out, %d unknown, %d expected.", c.Events, c.StandOut, c.Unknown, c.Expected)
+	text := fmt.Sprintf("Events that stand out: %d, unknown: %d, expected: %d.", c.StandOut, c.Unknown, c.Expected)
 	if c.OtherKeys > 0 {
-		text += fmt.Sprintf(" %d sign-ins with other known keys are left out.", c.OtherKeys)
+		text += fmt.Sprintf(" Sign-ins with other known keys, left out: %d.", c.OtherKeys)
 	}
 	return text
 }
@@ -189,7 +189,8 @@ func (f Findings) Table(most int) Table {
 // cellWidth bounds a column of the monospaced table.
 const cellWidth = 44
 
-// Monospaced draws the table with spaces, each row one line.
+// Monospaced draws the table as a code block in Slack's mrkdwn, each row one
+// line, for where there are no tables.
 func (t Table) Monospaced() string {
 	rows := append([][]string{t.Header}, t.Rows...)
 	widths := make([]int, len(t.Header))
@@ -212,5 +213,5 @@ func (t Table) Monospaced() string {
 	if t.Left > 0 {
 		_, _ = fmt.Fprintf(&b, "… and %d more.\n", t.Left)
 	}
-	return b.String()
+	return "```\n" + literal().Replace(b.String()) + "```\n"
 }

@@ -39,7 +39,13 @@ func code(text string) string {
 	if text == "" {
 		return "–"
 	}
-	return "`" + strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'").Replace(text) + "`"
+	return "`" + literal().Replace(text) + "`"
+}
+
+// literal takes away what would end a code span, and what Slack reads as markup
+// even there.
+func literal() *strings.Replacer {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'")
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }

@@ -42,6 +42,7 @@ type Client struct {
 	sts   *sts.Client
 	trail *cloudtrail.Client
 	look  *rate.Limiter // of CloudTrail, whose look-ups the account shares
+	most  int           // events that one look-up reads
 
 	mu          sync.Mutex
 	definitions map[string]definition // by ARN: a revision never changes
@@ -79,7 +80,7 @@ func New(ctx context.Context, c Config) (*Client, error) {
 		return nil, errors.New("no AWS region is configured; set it in twokey's configuration or in AWS_REGION")
 	}
 	return &Client{ssm: ssm.NewFromConfig(loaded), ecs: ecs.NewFromConfig(loaded), sts: sts.NewFromConfig(loaded),
-		trail: cloudtrail.NewFromConfig(loaded), look: rate.NewLimiter(rate.Every(betweenLookups), 1),
+		trail: cloudtrail.NewFromConfig(loaded), look: rate.NewLimiter(rate.Every(betweenLookups), 1), most: maxLookupEvents,
 		definitions: map[string]definition{}}, nil
 }
 

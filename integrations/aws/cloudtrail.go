@@ -18,7 +18,8 @@ import (
 )
 
 // CloudTrail takes two look-ups a second of an account, whoever asks, and gives
-// 50 events each. A look-up of one name reads no more than maxLookupEvents.
+// 50 events each. A look-up of one name reads no more than maxLookupEvents, which
+// takes twenty seconds.
 const (
 	betweenLookups  = 500 * time.Millisecond
 	maxLookupEvents = 2000
@@ -61,7 +62,7 @@ func (c *Client) lookUp(ctx context.Context, key types.LookupAttributeKey, value
 		switch {
 		case sdk.ToString(out.NextToken) == "":
 			return calls, nil
-		case read >= maxLookupEvents:
+		case read >= c.most:
 			return calls, &exposure.Truncated{Limit: read, Since: calls[len(calls)-1].At}
 		}
 		in.NextToken = out.NextToken
