@@ -21,8 +21,9 @@ type Investigator struct {
 	ECS      runbook.Services
 	History  History
 
-	BotRole   string           // ARN of the bot's own role; empty: not known
-	BotClient runbook.ClientID // the bot's own application
+	BotClient    runbook.ClientID                                // the bot's own application
+	BotPrincipal func(context.Context) (runbook.ObjectID, error) // and its service principal
+	BotRole      func(context.Context) (string, error)           // ARN of the bot's own role
 }
 
 // Look reads the logs. What could not be looked at is said in the findings; an
@@ -42,7 +43,13 @@ func (i *Investigator) Look(ctx context.Context, q runbook.Inquiry) (runbook.Fin
 		subject = exposure.SubjectOf(q.Target, app, service)
 	}
 	subject.Application = app
-	subject.BotRole, subject.BotClient, subject.Removed = i.BotRole, i.BotClient, q.Removed
+	subject.BotClient, subject.Removed = i.BotClient, q.Removed
+	if subject.BotRole, err = i.BotRole(ctx); err != nil {
+		subject.BotRole = "" // the bot's own calls stand out then
+	}
+	if subject.BotPrincipal, err = i.BotPrincipal(ctx); err != nil {
+		subject.BotPrincipal = ""
+	}
 	if len(q.Keys) == 1 {
 		subject.Key = q.Keys[0].ID
 	}

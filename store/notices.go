@@ -39,7 +39,24 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, op operation.Operation, en
 			return err
 		}
 	}
-	return t.seal(ctx)
+	return t.seal(ctx, !op.State.Open())
+}
+
+// SignNow has the record's head signed and posted in the operation's thread, so
+// that all of its entries until now can be proven.
+func (s *Store) SignNow(ctx context.Context, op operation.Operation) error {
+	defer s.notify()
+	return s.inTx(ctx, "sign the record", func(tx *sql.Tx) error {
+		// The head's row locks out those who number notices meanwhile.
+		if _, err := tx.ExecContext(ctx, "UPDATE record_head SET size = size"); err != nil {
+			return err
+		}
+		t := teller{store: s, tx: tx, op: op}
+		if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM notices").Scan(&t.last); err != nil {
+			return fmt.Errorf("number the notices: %w", err)
+		}
+		return t.seal(ctx, true)
+	})
 }
 
 // teller writes the notices of one change.
@@ -95,8 +112,8 @@ func (t *teller) surface(ctx context.Context, n operation.Notice) error {
 }
 
 // seal adds the signed head of the record, if it is due.
-func (t *teller) seal(ctx context.Context) error {
-	head, sealed, err := t.store.recorder.Seal(ctx, t.tx, !t.op.State.Open())
+func (t *teller) seal(ctx context.Context, now bool) error {
+	head, sealed, err := t.store.recorder.Seal(ctx, t.tx, now)
 	if err != nil {
 		// The operation goes on: an emergency must not stop because somebody
 		// touched the record. But nobody may miss it.
@@ -106,7 +123,7 @@ func (t *teller) seal(ctx context.Context) error {
 	if !sealed {
 		return nil
 	}
-	return t.add(ctx, operation.Notice{Key: fmt.Sprintf("checkpoint:%s:%d", t.op.ID, t.op.Epoch), Kind: operation.NoticeCheckpoint, Text: head})
+	return t.add(ctx, operation.Notice{Key: fmt.Sprintf("checkpoint:%s:%d", t.op.ID, t.last), Kind: operation.NoticeCheckpoint, Text: head})
 }
 
 func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice) error {
