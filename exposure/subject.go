@@ -11,8 +11,8 @@ import (
 // Window is a span of time. A zero From is the beginning of what the sources
 // keep, a zero To is now.
 type Window struct {
-	From time.Time
-	To   time.Time
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // Subject is the secret that is looked at, and what explains what happened to it.
