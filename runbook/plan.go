@@ -170,7 +170,7 @@ func (l *look) parameter(ctx context.Context) error {
 	if live.Type != secureString {
 		l.problem("%s is a %s and not a SecureString. Put it again as a SecureString first.", live.Name, live.Type)
 	}
-	if !sameKMSKey(live.KMSKey, l.target.KMSKey) {
+	if !SameKMSKey(live.KMSKey, l.target.KMSKey) {
 		l.problem("%s is encrypted with the KMS key %s, and the configuration says %s. Correct whichever is wrong.", live.Name, live.KMSKey, l.target.KMSKey)
 	}
 	return l.oldKey(ctx)
@@ -298,9 +298,9 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 	}, nil
 }
 
-// sameKMSKey compares the ways in which SSM and people name a KMS key: with and
+// SameKMSKey compares the ways in which SSM and people name a KMS key: with and
 // without "alias/", and as an ARN.
-func sameKMSKey(a, b string) bool { return bareKMSKey(a) == bareKMSKey(b) }
+func SameKMSKey(a, b string) bool { return bareKMSKey(a) == bareKMSKey(b) }
 
 func bareKMSKey(k string) string {
 	if strings.HasPrefix(k, "arn:") {

@@ -37,6 +37,17 @@ type Target struct {
 	Canary bool
 
 	Policy operation.Policy
+
+	// Owner is told when it is due. Who that is changes nothing of what is done,
+	// so it is no part of a plan.
+	Owner Owner `json:"-"`
+}
+
+// Owner is who looks after something that expires, and where they are told.
+type Owner struct {
+	Name       string              `json:"name,omitempty"`
+	Channel    operation.ChannelID `json:"channel,omitempty"`    // empty: where requests are confirmed
+	Escalation operation.ChannelID `json:"escalation,omitempty"` // where it is told when nobody acts
 }
 
 // PendingParameter is where a new secret waits until it is proven.
