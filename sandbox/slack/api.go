@@ -399,6 +399,7 @@ func methods() map[string]method {
 		"users.info":            {kind: botToken, scopes: []string{"users:read"}, limit: tier4(), formOnly: true, required: []string{"user"}, do: (*call).userInfo},
 		"users.list":            {kind: botToken, scopes: []string{"users:read"}, limit: tier2(), formOnly: true, do: (*call).userList},
 		"users.lookupByEmail":   {kind: botToken, scopes: []string{"users:read.email"}, limit: tier3(), formOnly: true, required: []string{"email"}, do: (*call).userByEmail},
+		"users.conversations":   {kind: botToken, scopes: family("read"), limit: tier3(), formOnly: true, do: (*call).userConversations},
 		"users.profile.get":     {kind: botToken, scopes: []string{"users.profile:read"}, limit: tier4(), formOnly: true, do: (*call).userProfile},
 		"usergroups.list":       {kind: botToken, scopes: []string{"usergroups:read"}, limit: tier2(), formOnly: true, do: (*call).groupList},
 		"usergroups.users.list": {kind: botToken, scopes: []string{"usergroups:read"}, limit: tier2(), formOnly: true, required: []string{"usergroup"}, do: (*call).groupUsers},

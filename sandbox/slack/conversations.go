@@ -74,13 +74,7 @@ func (c *call) conversationList() (object, error) {
 	}
 	var all []object
 	for _, ch := range c.channels {
-		kind := "public_channel"
-		switch {
-		case ch.IM:
-			kind = "im"
-		case ch.Private:
-			kind = "private_channel"
-		}
+		kind := kindOf(ch)
 		hidden := kind != "public_channel" && !ch.has(c.app.BotUser)
 		if !slices.Contains(kinds, kind) || hidden || ch.Archived && c.p.truth("exclude_archived") {
 			continue
@@ -93,6 +87,45 @@ func (c *call) conversationList() (object, error) {
 		all = append(all, out)
 	}
 	return paged(c, "channels", all, 100, 1000)
+}
+
+// userConversations lists the conversations that a user is in: the bot itself when
+// none is named. Of others it lists what the bot can see too.
+func (c *call) userConversations() (object, error) {
+	user := c.p.text("user")
+	if user == "" {
+		user = c.app.BotUser
+	}
+	if user != c.app.BotUser && c.userByID(user) == nil {
+		return nil, refuse("user_not_found")
+	}
+	kinds := c.p.list("types")
+	if len(kinds) == 0 {
+		kinds = []string{"public_channel"}
+	}
+	var all []object
+	for _, ch := range c.channels {
+		hidden := kindOf(ch) != "public_channel" && !ch.has(c.app.BotUser)
+		if !ch.has(user) || !slices.Contains(kinds, kindOf(ch)) || hidden || ch.Archived && c.p.truth("exclude_archived") {
+			continue
+		}
+		if err := c.need(scopePrefix(ch) + "read"); err != nil {
+			return nil, err
+		}
+		all = append(all, c.wireChannel(ch))
+	}
+	return paged(c, "channels", all, 100, 1000)
+}
+
+// kindOf is how the argument "types" calls a conversation.
+func kindOf(ch *Channel) string {
+	switch {
+	case ch.IM:
+		return "im"
+	case ch.Private:
+		return "private_channel"
+	}
+	return "public_channel"
 }
 
 func (c *call) conversationMembers() (object, error) {

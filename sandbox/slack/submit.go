@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -157,6 +158,12 @@ func (s *Server) valueOf(el element, entered any, forge bool) (object, error) {
 			return nil, err
 		}
 		out[field] = id
+	case "selected_date_time":
+		at, err := dateTime(el, entered)
+		if err != nil {
+			return nil, err
+		}
+		out[field] = at
 	default:
 		if entered != "" {
 			out[field] = entered
@@ -179,6 +186,29 @@ func option(el element, entered any, forge bool) (any, error) {
 		return map[string]any{"text": object{"type": "plain_text", "text": fmt.Sprint(entered), "emoji": true}, "value": entered}, nil
 	}
 	return nil, fmt.Errorf("%q of %q: %w", entered, el.ActionID, ErrNoSuchValue)
+}
+
+// dateTime is what a date and time picker sends: seconds since 1970, or nil for none.
+func dateTime(el element, entered any) (any, error) {
+	switch v := entered.(type) {
+	case nil:
+		return nil, nil
+	case float64:
+		return int64(v), nil
+	case int64:
+		return v, nil
+	case string:
+		if v == "" {
+			return nil, nil
+		}
+		if seconds, err := strconv.ParseInt(v, 10, 64); err == nil {
+			return seconds, nil
+		}
+		if at, err := time.Parse(time.RFC3339, v); err == nil {
+			return at.Unix(), nil
+		}
+	}
+	return nil, fmt.Errorf("%v of %q: %w", entered, el.ActionID, ErrNoSuchValue)
 }
 
 // chosenID resolves a person's or channel's name.

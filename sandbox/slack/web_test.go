@@ -573,3 +573,29 @@ func TestWhoIsPingedIsTold(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestTheBotListsTheChannelsThatItIsInAndNoOthers(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.AddChannel(Channel{Name: "elsewhere", WithoutBot: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.AddChannel(Channel{Name: "hidden", Private: true}); err != nil {
+		t.Fatal(err)
+	}
+	channels, _, err := w.client().GetConversationsForUser(&api.GetConversationsForUserParameters{Types: []string{"public_channel", "private_channel"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range channels {
+		names = append(names, c.Name)
+	}
+	if !slices.Contains(names, "hidden") || slices.Contains(names, "elsewhere") {
+		t.Errorf("the bot is in %v", names)
+	}
+	w.SetScopes("channels:read")
+	_, _, err = w.client().GetConversationsForUser(&api.GetConversationsForUserParameters{Types: []string{"public_channel", "private_channel"}})
+	if err == nil || err.Error() != "missing_scope" {
+		t.Errorf("without groups:read: %v", err)
+	}
+}
