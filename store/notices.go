@@ -244,6 +244,28 @@ func (s *Store) RoomOpened(ctx context.Context, id operation.ID, channel operati
 	return nil
 }
 
+// Told returns the entries that an operation's thread tells, oldest first.
+func (s *Store) Told(ctx context.Context, id operation.ID) ([]operation.Entry, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT entry FROM notices WHERE operation = $1 AND kind = 'entry' ORDER BY id", string(id))
+	if err != nil {
+		return nil, fmt.Errorf("read what is told of operation %s: %w", id, err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []operation.Entry
+	for rows.Next() {
+		var raw string
+		var e operation.Entry
+		if err := rows.Scan(&raw); err != nil {
+			return nil, fmt.Errorf("read what is told of operation %s: %w", id, err)
+		}
+		if err := json.Unmarshal([]byte(raw), &e); err != nil {
+			return nil, fmt.Errorf("decode an entry of operation %s: %w", id, err)
+		}
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
 // UntoldNotices counts what is still to be told.
 func (s *Store) UntoldNotices(ctx context.Context) (int, error) {
 	var n int
