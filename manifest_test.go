@@ -103,7 +103,8 @@ func TestEveryScopeOfTheManifestSaysWhatItIsFor(t *testing.T) {
 	}
 	// One more scope is one more thing that a stolen token can do: add it here as well.
 	want := []string{"commands", "chat:write", "users:read", "users:read.email", "usergroups:read",
-		"channels:read", "groups:read", "channels:history", "groups:history", "im:write"}
+		"channels:read", "groups:read", "channels:history", "groups:history", "im:write",
+		"channels:manage", "groups:write", "pins:write", "bookmarks:read", "bookmarks:write", "files:write"}
 	if !slices.Equal(scopes, want) {
 		t.Errorf("scopes %v, want %v", scopes, want)
 	}

@@ -33,6 +33,16 @@ func (b *builder) lines(lines ...line) {
 	}
 }
 
+// ring mentions a user group, which rings with all of its members.
+func (b *builder) ring(group operation.GroupID, words string) {
+	if !userGroup.MatchString(string(group)) {
+		return
+	}
+	text := "<!subteam^" + string(group) + "> " + escape(words, maxPhrase)
+	b.add(slack.NewSectionBlock(mrkdwn(text), nil, nil))
+	b.text = append(b.text, text)
+}
+
 // paragraph is a line of a longer block. A quote holds a person's own words; what
 // they are is read out before them.
 type paragraph struct {

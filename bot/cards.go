@@ -11,12 +11,23 @@ import (
 
 // Actions of the card's buttons.
 const (
-	ActionConfirm  = "confirm"
-	ActionDeny     = "deny"
-	ActionCancel   = "cancel"
-	ActionRetry    = "retry"
-	ActionUndo     = "undo"
-	ActionHandOver = "hand_over"
+	ActionConfirm      = "confirm"
+	ActionConfirmTyped = "confirm_typed" // opens [TypedModal]
+	ActionDeny         = "deny"
+	ActionCancel       = "cancel"
+	ActionRetry        = "retry"
+	ActionUndo         = "undo"
+	ActionHandOver     = "hand_over"
+	ActionFreeze       = "freeze"    // of an emergency
+	ActionThaw         = "thaw"      // of a freeze that is done
+	ActionEmergency    = "emergency" // opens [EmergencyModal] for the same secret
+)
+
+// Kinds of operations whose cards have buttons of their own.
+const (
+	kindRotate    operation.Kind = "rotate"
+	kindEmergency operation.Kind = "emergency_disable"
+	kindFreeze    operation.Kind = "freeze"
 )
 
 // Message is what is posted: blocks for those who see, and the same in text for
@@ -33,6 +44,11 @@ type Card struct {
 	// Approvers is what the approvers' group is called. Its name is written
 	// out, because a mention would ring with all of them.
 	Approvers string
+	// Escalation is what the group is called that may confirm emergencies too.
+	Escalation string
+	// Ring mentions the approvers' group of an emergency. It is for the first post
+	// alone: the card is edited, and nobody shall be called twice.
+	Ring bool
 	// Classic leaves out blocks that not every workspace takes.
 	Classic bool
 }
@@ -41,8 +57,11 @@ type Card struct {
 func (c Card) Message() Message {
 	op := c.Operation
 	b := builder{}
-	b.add(slack.NewHeaderBlock(plainText(c.title(), maxHeader)))
-	b.paragraphs(append([]paragraph{{line: c.status()}}, c.because()...)...)
+	b.title(op)
+	if c.Ring && op.Plan.Urgent && op.State == operation.Pending {
+		b.ring(op.Plan.Policy.Approvers, "A second person is needed now: please read this and decide.")
+	}
+	b.paragraphs(append(append([]paragraph{{line: c.status()}}, c.because()...), c.room()...)...)
 	b.paragraphs(c.request()...)
 	b.heading(c.changesTitle())
 	left := b.list(c.changes())
@@ -60,11 +79,35 @@ func (c Card) Message() Message {
 		b.add(slack.NewActionBlock("", buttons...))
 	}
 	b.context(c.footer())
-	return b.message(c.title())
+	return b.message(title(op))
 }
 
-func (c Card) title() string {
-	return titled(string(c.Operation.Kind)) + " " + string(c.Operation.Secret)
+// title shows the heading of a card or status message, loud when it is about an
+// emergency and marked when it is about a drill.
+func (b *builder) title(op operation.Operation) {
+	sign := ""
+	switch {
+	case op.Drill():
+		sign = ":construction: "
+	case op.Plan.Urgent:
+		sign = ":rotating_light: "
+	}
+	b.add(slack.NewHeaderBlock(plainText(sign+title(op), maxHeader)))
+	if op.Drill() {
+		b.lines(line{bold("This is a drill."), say(" The secret is a canary that nobody depends on. Please act as if it were real.")})
+	}
+}
+
+// title names an operation: "Rotate sharepoint/prod".
+func title(op operation.Operation) string {
+	name := titled(string(op.Kind)) + " " + string(op.Secret)
+	switch {
+	case op.Drill():
+		return "DRILL: " + name
+	case op.Plan.Urgent:
+		return "EMERGENCY: " + strings.TrimPrefix(string(op.Kind), "emergency_") + " " + string(op.Secret)
+	}
+	return name
 }
 
 // titled turns "emergency_disable" into "Emergency disable".
@@ -82,9 +125,17 @@ func (c Card) status() line {
 	l := line{sign(stateSign(op.State)), bold(sentenceCase(op.State.Words()))}
 	switch op.State {
 	case operation.Pending:
-		return append(l, say(". It can be confirmed until "), when(op.LapsesAt), say("."))
+		l = append(l, say(". It can be confirmed until "), when(op.LapsesAt), say("."))
+		if op.Plan.Urgent {
+			l = append(l, say(" Confirming acts at once."))
+		}
+		return l
 	case operation.Approved:
-		return append(l, say(" by "), who(op.Approver), say(", "), when(op.DecidedAt), say(". The plan is being made again before anything is changed."))
+		l = append(l, say(" by "), who(op.Approver), say(", "), when(op.DecidedAt), say("."))
+		if op.Plan.Urgent {
+			return l
+		}
+		return append(l, say(" The plan is being made again before anything is changed."))
 	case operation.Running:
 		return append(append(l, say(". ")), c.confirmed()...)
 	case operation.Waiting:
@@ -128,6 +179,18 @@ func (c Card) because() []paragraph {
 	return out
 }
 
+// room says where the operation is told, when it is not under the card alone.
+func (c Card) room() []paragraph {
+	op := c.Operation
+	switch {
+	case op.RoomChannel != "":
+		return []paragraph{{line: line{bold("Follow it in "), where(op.RoomChannel), say(".")}}}
+	case op.RoomTrouble != "":
+		return []paragraph{{line: line{bold("It has no channel of its own: "), words(op.RoomTrouble), say(" This thread serves instead.")}}}
+	}
+	return nil
+}
+
 // request says who asks and why.
 func (c Card) request() []paragraph {
 	op := c.Operation
@@ -143,6 +206,9 @@ func (c Card) request() []paragraph {
 
 // changesTitle says whether the changes are to come, were made, or were not.
 func (c Card) changesTitle() string {
+	if c.Operation.Plan.Urgent && c.Operation.State == operation.Pending {
+		return "What confirming does, at once"
+	}
 	switch c.Operation.State {
 	case operation.Pending, operation.Approved, operation.Running, operation.Waiting:
 		return "What will change"
@@ -200,18 +266,40 @@ func eventWords(e operation.Event) string { return strings.ReplaceAll(string(e),
 // buttons are there only while they can do something. Nobody can confirm a plan
 // of which the card does not show all.
 func (c Card) buttons(whole bool) []slack.BlockElement {
+	var out []slack.BlockElement
 	switch c.Operation.State {
 	case operation.Pending:
-		var out []slack.BlockElement
 		if whole {
-			out = append(out, c.button(ActionConfirm, "Confirm", slack.StylePrimary, "Turn the second key? What the card says is what will be done."))
+			out = append(out, c.confirmButton())
 		}
 		return append(out, c.button(ActionDeny, "Deny", slack.StyleDanger, ""), c.button(ActionCancel, "Cancel", slack.StyleDefault, ""))
 	case operation.Parked:
-		return c.parkedButtons()
+		out = c.parkedButtons()
 	default:
-		return nil
 	}
+	return append(out, c.nextButtons()...)
+}
+
+func (c Card) confirmButton() slack.BlockElement {
+	if c.Operation.Plan.MustType != "" {
+		return c.button(ActionConfirmTyped, "Confirm…", slack.StylePrimary, "")
+	}
+	return c.button(ActionConfirm, "Confirm", slack.StylePrimary, "Turn the second key? What the card says is what will be done.")
+}
+
+// nextButtons ask for what may be needed besides, each with two keys of its own.
+func (c Card) nextButtons() []slack.BlockElement {
+	under := c.Operation.State == operation.Running || c.Operation.State == operation.Waiting || c.Operation.State == operation.Parked
+	done := c.Operation.State == operation.Succeeded
+	switch {
+	case c.Operation.Kind == kindEmergency && (under || done || c.Operation.State == operation.Approved):
+		return []slack.BlockElement{c.button(ActionFreeze, "Freeze the application…", slack.StyleDefault, "")}
+	case c.Operation.Kind == kindFreeze && done:
+		return []slack.BlockElement{c.button(ActionThaw, "Thaw the application…", slack.StyleDefault, "")}
+	case c.Operation.Kind == kindRotate && (under || done):
+		return []slack.BlockElement{c.button(ActionEmergency, "Emergency disable…", slack.StyleDanger, "")}
+	}
+	return nil
 }
 
 func (c Card) parkedButtons() []slack.BlockElement {
@@ -242,7 +330,7 @@ func (c Card) button(action, label string, style slack.Style, confirm string) sl
 	b.Style = style
 	if confirm != "" {
 		b.Confirm = slack.NewConfirmationBlockObject(
-			plainText(label+": "+c.title(), 100), plainText(confirm, 300),
+			plainText(label+": "+title(op), 100), plainText(confirm, 300),
 			plainText(label, 30), plainText("Back", 30))
 	}
 	return b
@@ -259,7 +347,11 @@ func (c Card) footer() line {
 	if group == "" {
 		group = "the approvers' group"
 	}
-	return append(line{say("May confirm: anybody in "), bold(plain(group, 80)), say(" but "), who(op.Requester), say(" · ")}, l...)
+	may := line{say("May confirm: anybody in "), bold(plain(group, 80))}
+	if op.Plan.Urgent && c.Escalation != "" {
+		may = append(may, say(" or "), bold(plain(c.Escalation, 80)))
+	}
+	return append(append(may, say(" but "), who(op.Requester), say(" · ")), l...)
 }
 
 // shortDigest is enough of a digest for people to compare.

@@ -80,8 +80,9 @@ func scopeTodo(missing []string) string {
 // manifest says what each is for.
 func Scopes() []string {
 	return []string{
-		"channels:history", "channels:read", "chat:write", "commands", "groups:history", "groups:read",
-		"im:write", "usergroups:read", "users:read", "users:read.email",
+		"bookmarks:read", "bookmarks:write", "channels:history", "channels:manage", "channels:read", "chat:write", "commands",
+		"files:write", "groups:history", "groups:read", "groups:write", "im:write", "pins:write",
+		"usergroups:read", "users:read", "users:read.email",
 	}
 }
 

@@ -132,7 +132,7 @@ func messages() map[string]Message {
 	card("pending-too-long", long, false)
 
 	for name, e := range entries() {
-		out["line-"+name] = Line(e)
+		out["line-"+name] = Line(e, false)
 	}
 	out["checkpoint"] = Checkpoint("twokey/audit\n42\nk3hJ8vQXqk1b2Vx0qk9V8Vt1bXo0o2m3d4e5f6a7b8c=\n\n— twokey/audit Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n")
 	out["direct"] = Direct("Only <@U0ALICE>, who asked, can cancel. The card is in <#C0PLATFORM>. <!channel> & <https://evil.example|this>")

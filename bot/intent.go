@@ -126,7 +126,13 @@ func valuesOf(state *slack.ViewState) map[string]string {
 	return out
 }
 
-func valueOf(a slack.BlockAction) string { return first(a.Value, a.SelectedOption.Value) }
+// valueOf is what was typed or chosen; an instant as RFC 3339.
+func valueOf(a slack.BlockAction) string {
+	if a.SelectedDateTime != 0 {
+		return time.Unix(a.SelectedDateTime, 0).UTC().Format(time.RFC3339)
+	}
+	return first(a.Value, a.SelectedOption.Value)
+}
 
 func first(a, b string) string {
 	if a != "" {

@@ -176,14 +176,21 @@ func Checkpoint(note string) Message {
 }
 
 // Direct shows a sentence of ours for one person.
-func Direct(text string) Message { return page(text, "") }
+func Direct(text string) Message { return sentenceOf(sentence(text)) }
 
-// page is Direct with a link to the card that the sentence is about.
-func page(text, card string) Message {
+// Page calls one person to a card; without its address the sentence has to do.
+func Page(text string, drill bool, card string) Message {
+	if drill {
+		text = "DRILL. " + text
+	}
 	text = sentence(text)
 	if card != "" {
 		text += "\n" + line{link("Open the card", card)}.read()
 	}
+	return sentenceOf(text)
+}
+
+func sentenceOf(text string) Message {
 	b := builder{text: []string{text}}
 	b.add(slack.NewSectionBlock(mrkdwn(text), nil, nil))
 	return b.message("")

@@ -13,9 +13,10 @@ import (
 
 // Callbacks of the modals.
 const (
-	CallbackRotate = "rotate"
-	CallbackDeny   = "deny"
-	CallbackTyped  = "typed"
+	CallbackRotate    = "rotate"
+	CallbackDeny      = "deny"
+	CallbackTyped     = "typed"
+	CallbackEmergency = "emergency"
 )
 
 // Inputs of the modals: the keys of [Intent.Values].
@@ -25,6 +26,16 @@ const (
 	InputChange      = "change_reference"
 	InputReason      = "reason"
 	InputTyped       = "typed"
+	InputKey         = "key"    // KeyInUse, KeyAll or KeyOther
+	InputKeyID       = "key_id" // of KeyOther
+	InputSince       = "since"  // RFC 3339 in UTC
+)
+
+// Which key is meant: values of [InputKey].
+const (
+	KeyInUse = "in use"
+	KeyAll   = "all"
+	KeyOther = "other"
 )
 
 // ErrTriggerExpired is returned by OpenModal when the three seconds in which Slack
@@ -41,14 +52,31 @@ type Modal struct {
 	Inputs   []Input
 }
 
-// Input is one field of a modal: a menu when it has options, a text otherwise.
+// Choice is one option of a menu.
+type Choice struct {
+	Value string // in [Intent.Values]
+	Text  string
+}
+
+func choices(values []string) []Choice {
+	out := make([]Choice, len(values))
+	for i, v := range values {
+		out[i] = Choice{Value: v, Text: v}
+	}
+	return out
+}
+
+// Input is one field of a modal: a menu when it has options, a date and time when
+// it is an instant, a text otherwise.
 type Input struct {
 	ID          string // key of the value in [Intent.Values]
 	Label       string
 	Hint        string
 	Placeholder string
 	Initial     string
-	Options     []string
+	Options     []Choice
+	Instant     bool
+	At          time.Time // filled in already, of an instant
 	Multiline   bool
 	Optional    bool
 	Min, Max    int // characters
@@ -89,33 +117,70 @@ func RotateModal(f RotateForm) Modal {
 		Callback: CallbackRotate, Metadata: f.Metadata, Title: "Rotate a secret", Submit: "Ask",
 		Intro: "Nothing changes until another person has confirmed the plan.",
 		Inputs: []Input{
-			{ID: InputServer, Label: "Server", Placeholder: "Choose a server", Options: f.Servers, Initial: f.Server},
-			{ID: InputEnvironment, Label: "Environment", Placeholder: "Choose an environment", Options: f.Environments, Initial: f.Environment},
+			{ID: InputServer, Label: "Server", Placeholder: "Choose a server", Options: choices(f.Servers), Initial: f.Server},
+			{ID: InputEnvironment, Label: "Environment", Placeholder: "Choose an environment", Options: choices(f.Environments), Initial: f.Environment},
 			change,
 			{ID: InputReason, Label: "Reason", Hint: "The second person decides by it, and the record keeps it.", Initial: f.Reason, Multiline: true, Min: minReason, Max: operation.MaxReason},
 		},
 	}
 }
 
+// EmergencyForm is what the emergency modal offers and what is filled in already.
+type EmergencyForm struct {
+	Servers      []string
+	Environments []string
+	Server       string // chosen already; may be empty
+	Environment  string
+	Key          string    // KeyInUse when empty
+	KeyID        string    // of KeyOther
+	Since        time.Time // zero: not known
+	Reason       string
+	Drill        bool
+	Metadata     string
+}
+
+// EmergencyModal asks for what /emergency-disable needs.
+func EmergencyModal(f EmergencyForm) Modal {
+	m := Modal{
+		Callback: CallbackEmergency, Metadata: f.Metadata, Title: "Emergency disable", Submit: "Call the approvers",
+		Intro: "The approvers are called at once. As soon as one of them has confirmed, the key is removed, and the service gets no tokens until it has a new one.",
+		Inputs: []Input{
+			{ID: InputServer, Label: "Server", Placeholder: "Choose a server", Options: choices(f.Servers), Initial: f.Server},
+			{ID: InputEnvironment, Label: "Environment", Placeholder: "Choose an environment", Options: choices(f.Environments), Initial: f.Environment},
+			{ID: InputReason, Label: "What happened?", Hint: "The second person decides by it, and the record keeps it. Never paste the secret.", Initial: f.Reason, Multiline: true, Min: minReason, Max: operation.MaxReason},
+			{ID: InputKey, Label: "Which key has leaked?", Initial: first(f.Key, KeyInUse), Options: []Choice{
+				{Value: KeyInUse, Text: "The one in use: its text is in SSM"}, {Value: KeyAll, Text: "All keys of the application"}, {Value: KeyOther, Text: "Another one, by its id"},
+			}},
+			{ID: InputKeyID, Label: "Id of the other key", Hint: "From Entra: Certificates & secrets, Secret ID.", Initial: f.KeyID, Optional: true, Max: 40},
+			{ID: InputSince, Label: "Leaked since", Hint: "The audit logs are read from then on; left out, from when the key was made.", Instant: true, At: f.Since, Optional: true},
+		},
+	}
+	if f.Drill {
+		m.Title, m.Intro = "DRILL: emergency", "This is a drill. "+m.Intro
+	}
+	return m
+}
+
 // DenyModal asks why a request is denied.
 func DenyModal(op operation.Operation) Modal {
 	return Modal{
 		Callback: CallbackDeny, Metadata: cardRef(op).String(), Title: "Deny the request", Submit: "Deny",
-		Intro: fmt.Sprintf("%s %s, asked for by %s.", titled(string(op.Kind)), op.Secret, named(op.Requester)),
+		Intro: fmt.Sprintf("%s, asked for by %s.", title(op), named(op.Requester)),
 		Inputs: []Input{
 			{ID: InputReason, Label: "Reason", Hint: "The person who asked will read it, and the record keeps it.", Multiline: true, Min: minReason, Max: operation.MaxReason},
 		},
 	}
 }
 
-// TypedModal has a person type the secret's name before they confirm, so that
-// nobody turns a dangerous key by habit.
+// TypedModal has a person type what the plan wants typed before they confirm, so
+// that nobody turns a dangerous key by habit.
 func TypedModal(op operation.Operation) Modal {
+	must := first(op.Plan.MustType, string(op.Secret))
 	return Modal{
 		Callback: CallbackTyped, Metadata: cardRef(op).String(), Title: "Confirm by typing", Submit: "Confirm",
-		Intro: fmt.Sprintf("%s %s, asked for by %s: %s", titled(string(op.Kind)), op.Secret, named(op.Requester), plain(op.Reason, operation.MaxReason)),
+		Intro: fmt.Sprintf("%s, asked for by %s: %s", title(op), named(op.Requester), plain(op.Reason, operation.MaxReason)),
 		Inputs: []Input{
-			{ID: InputTyped, Label: "Type the secret's name: " + string(op.Secret), Placeholder: string(op.Secret), Max: 200},
+			{ID: InputTyped, Label: "Type the secret's name: " + must, Placeholder: must, Max: 200},
 		},
 	}
 }
@@ -173,6 +238,13 @@ func (in Input) block() slack.Block {
 
 // element is a menu, or a text where a menu could not hold all options.
 func (in Input) element() slack.BlockElement {
+	if in.Instant {
+		picker := slack.NewDateTimePickerBlockElement(in.ID)
+		if !in.At.IsZero() {
+			picker.InitialDateTime = in.At.Unix()
+		}
+		return picker
+	}
 	var placeholder *slack.TextBlockObject
 	if in.Placeholder != "" {
 		placeholder = plainText(in.Placeholder, maxPlaceholder)
@@ -184,9 +256,9 @@ func (in Input) element() slack.BlockElement {
 	}
 	menu := slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, placeholder, in.ID)
 	for _, o := range in.Options {
-		option := slack.NewOptionBlockObject(o, plainText(o, maxOption), nil)
+		option := slack.NewOptionBlockObject(o.Value, plainText(o.Text, maxOption), nil)
 		menu.Options = append(menu.Options, option)
-		if o == in.Initial {
+		if o.Value == in.Initial {
 			menu.InitialOption = option
 		}
 	}

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -18,22 +19,27 @@ import (
 
 // Outbox is the queue of what people must be told.
 type Outbox interface {
-	// ClaimNotice gives owner, for lease, the oldest untold notice of a channel
-	// that nobody else is posting to; false when there is none.
+	// ClaimNotice gives owner, for lease, the oldest untold notice of a lane that
+	// nobody else posts from; false when there is none.
 	ClaimNotice(ctx context.Context, owner string, lease time.Duration) (operation.Notice, bool, error)
 	// NoticeMine reports whether the claim still holds.
 	NoticeMine(ctx context.Context, n operation.Notice) (bool, error)
 	// NoticeSent notes that the notice was told by message id, which is the
-	// operation's card for a card notice; [operation.ErrStale] when the claim
-	// was lost.
+	// operation's card for a card notice and the room's for a status; empty when
+	// there was nothing to tell. [operation.ErrStale] when the claim was lost.
 	NoticeSent(ctx context.Context, n operation.Notice, id operation.MessageID) error
 	// NoticeLater gives the claim back; nobody gets the notice before after.
 	NoticeLater(ctx context.Context, n operation.Notice, after time.Duration) error
+	// RoomOpened notes the channel of an operation's own, or why it has none.
+	RoomOpened(ctx context.Context, id operation.ID, channel operation.ChannelID, trouble string) error
 }
 
-// Operations reads operations, for their cards.
+// Operations reads what cards and threads show.
 type Operations interface {
 	Operation(ctx context.Context, id operation.ID) (operation.Operation, error)
+	// Told returns the entries that the operation's thread tells, oldest first.
+	Told(ctx context.Context, id operation.ID) ([]operation.Entry, error)
+	Document(ctx context.Context, id operation.ID, name string) (operation.Document, error)
 }
 
 // Progress says how far the steps of an operation are.
@@ -43,8 +49,9 @@ const (
 	// giveBack is how long before its end a claim is given back: the call that
 	// is under way must end inside it.
 	giveBack = 30 * time.Second
-	// posters bounds the posts under way, each in a channel of its own.
-	posters = 4
+	// posters bounds the posts under way, each in a lane of its own. There is room
+	// for pages that hang beside a card that does not.
+	posters = 16
 	// claimTime is how long a notice is the poster's. It covers the waits for
 	// Slack's limits and a few tries.
 	claimTime = 2 * time.Minute
@@ -68,7 +75,7 @@ const (
 )
 
 // poster tells people what the outbox holds: each notice once, one at a time in a
-// channel, whatever crashes.
+// lane, whatever crashes.
 type poster struct {
 	b        *Bot
 	outbox   Outbox
@@ -76,15 +83,17 @@ type poster struct {
 	progress Progress
 	owner    string
 	updates  *rate.Limiter
+	pace     *pace
 	classic  atomic.Bool // Slack refused the newer blocks here
 
 	mu     sync.Mutex
-	lanes  map[operation.ChannelID]time.Time // when a channel takes its next message
-	shown  map[operation.ID]sight
+	shown  map[string]sight // by kind and operation
 	groups map[operation.GroupID]string
+	links  map[string]string   // addresses of messages
+	did    map[string]struct{} // what this process does once
 }
 
-// sight is what a card looked like when it was last edited.
+// sight is what a card or status looked like when it was last edited.
 type sight struct {
 	fingerprint string
 	at          time.Time
@@ -105,7 +114,8 @@ func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, prog
 	p := &poster{
 		b: b, outbox: outbox, ops: ops, progress: progress, owner: "poster-" + rand.Text(),
 		updates: rate.NewLimiter(rate.Every(b.c.EditSpacing), 5),
-		lanes:   map[operation.ChannelID]time.Time{}, shown: map[operation.ID]sight{}, groups: map[operation.GroupID]string{},
+		pace:    newPace(b.c.Spacing),
+		shown:   map[string]sight{}, groups: map[operation.GroupID]string{}, links: map[string]string{}, did: map[string]struct{}{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -119,7 +129,7 @@ func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, prog
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-slots; b.Nudge() }() // the channel is free: its next notice may be there
+			defer func() { <-slots; b.Nudge() }() // the lane is free: its next notice may be there
 			if err := p.post(ctx, n); err != nil {
 				cancel(err)
 			}
@@ -170,8 +180,17 @@ func (p *poster) post(ctx context.Context, n operation.Notice) (final error) {
 	if err != nil {
 		return p.later(ctx, n, err)
 	}
-	p.b.m.posts.WithLabelValues(string(n.Kind)).Inc()
+	if !spot.silent {
+		p.b.m.posts.WithLabelValues(string(n.Kind)).Inc()
+	}
+	if n.Kind == operation.NoticeStatus && id != "" {
+		p.furnish(ctx, spot.op, id)
+	}
+	n.Channel = cmp.Or(spot.channel, n.Channel)
 	p.note(ctx, n, spot, id)
+	if n.Kind == operation.NoticeRoom {
+		p.showRoom(ctx, n.Operation)
+	}
 	return nil
 }
 
@@ -194,6 +213,7 @@ type attempt struct {
 	doubt bool // the message may be there already
 	anew  bool // the card was deleted and needs a successor
 	bare  bool // Slack does not take the blocks, so the text has to do
+	loose bool // the thread's first message was deleted, so there is no thread
 }
 
 // after is what is known after a try that failed.
@@ -201,6 +221,7 @@ func (a attempt) after(n operation.Notice, err error) attempt {
 	a.anew = a.anew || errors.Is(err, errGone)
 	a.doubt = a.doubt || a.anew || errors.Is(err, errDoubt)
 	a.bare = a.bare || blocksRefused(err) && n.Kind != operation.NoticeCard || errors.Is(err, errBare)
+	a.loose = a.loose || errorCode(err) == "thread_not_found"
 	return a
 }
 
@@ -234,6 +255,12 @@ func (p *poster) deliver(ctx context.Context, n operation.Notice) (place, operat
 			return spot, id, nil
 		}
 		wait, again := p.again(ctx, n, err)
+		if spot.inRoom && roomLost(err) {
+			if left := p.leaveRoom(ctx, spot.op, err); left != nil {
+				return spot, "", left
+			}
+			wait, again = 0, true
+		}
 		if !again || time.Now().Add(wait).After(until) {
 			break
 		}
@@ -254,89 +281,174 @@ func (p *poster) again(ctx context.Context, n operation.Notice, err error) (time
 		p.b.log.WarnContext(ctx, "Slack does not take a message's blocks; trying simpler ones", "notice", n.Key, "error", err)
 		return 0, true
 	}
+	if errorCode(err) == "thread_not_found" {
+		p.b.log.WarnContext(ctx, "a thread's first message is gone; posting beside it", "notice", n.Key, "error", err)
+		return 0, true
+	}
 	return settle, errors.Is(err, errDoubt) || errors.Is(err, errGone)
 }
 
-// try makes one attempt: wait for the channel, look whether the notice is still
-// ours and not told already, and only then tell it as things stand now.
+// try makes one attempt: find out where the notice goes as things stand now, and
+// tell it there.
 func (p *poster) try(ctx context.Context, n operation.Notice, a attempt) (place, operation.MessageID, error) {
 	spot, err := p.place(ctx, n)
-	if err != nil {
+	if err == nil && n.Kind == operation.NoticeRoom {
+		spot, err = p.openOrGiveUp(ctx, n, spot, a)
+	}
+	if err != nil || spot.silent {
 		return spot, "", err
 	}
 	if a.anew {
 		spot.edit = ""
 	}
-	if err := p.wait(ctx, spot); err != nil {
+	if a.loose {
+		spot.thread = ""
+	}
+	done, err := p.pace.turn(ctx, spot.channel)
+	if err != nil {
 		return spot, "", err
 	}
-	defer p.used(spot.channel)
-	if mine, err := p.outbox.NoticeMine(ctx, n); err != nil || !mine {
-		return spot, "", errors.Join(err, staleUnless(mine))
+	if err := p.mine(ctx, n); err != nil {
+		done(false)
+		return spot, "", err
 	}
-	// An edit can be repeated. A direct message is not read back: the scope for
-	// that opens everything that people write to the bot, which is worse than a
-	// sentence that one person reads twice.
-	doubt := a.doubt && spot.edit == "" && n.Kind != operation.NoticeDirect
-	if doubt {
+	defer done(true)
+	id, err := p.tell(ctx, n, spot, a)
+	return spot, id, err
+}
+
+// openOrGiveUp opens the operation's room. When Slack gives no definite answer for
+// long, the thread under the card serves: what waits behind is more important than
+// where it is told.
+func (p *poster) openOrGiveUp(ctx context.Context, n operation.Notice, spot place, a attempt) (place, error) {
+	if err := p.mine(ctx, n); err != nil {
+		return spot, err
+	}
+	opened, err := p.room(ctx, n, spot, a)
+	if err == nil || n.Attempts < roomAttempts || !errors.Is(err, errDoubt) || p.deaf(ctx) {
+		return opened, err
+	}
+	trouble := fmt.Sprintf("Slack did not make one in %d attempts.", n.Attempts)
+	if err := p.outbox.RoomOpened(ctx, spot.op.ID, "", trouble); err != nil {
+		return spot, fmt.Errorf("note that %s has no room: %w", spot.op.ID, err)
+	}
+	spot.channel, spot.thread, spot.note = spot.op.Channel, spot.op.Card, RoomNote(trouble, nil)
+	return spot, nil
+}
+
+// deaf reports whether Slack answers nothing at all just now.
+func (p *poster) deaf(ctx context.Context) bool {
+	_, err := p.b.poster.AuthTestContext(ctx)
+	return err != nil
+}
+
+// mine returns [operation.ErrStale] when the claim was lost.
+func (p *poster) mine(ctx context.Context, n operation.Notice) error {
+	mine, err := p.outbox.NoticeMine(ctx, n)
+	if err == nil && !mine {
+		return operation.ErrStale
+	}
+	return err
+}
+
+// tell looks whether the notice is told already, and only then tells it.
+func (p *poster) tell(ctx context.Context, n operation.Notice, spot place, a attempt) (operation.MessageID, error) {
+	doubt := a.doubt && spot.edit == "" && readable(n.Kind) // an edit can be repeated
+	// A newer version of a document may have been uploaded by an older notice.
+	if doubt || n.Kind == operation.NoticeFile {
 		ids, err := p.find(ctx, n, spot)
 		switch {
 		case err != nil:
-			return spot, "", err
-		case len(ids) > 0 && n.Kind != operation.NoticeCard:
-			return spot, ids[0], nil
-		case len(ids) > 0: // the card is there, and may show what was so when it was posted
+			return "", err
+		case len(ids) > 0 && !surface(n.Kind):
+			p.bookmarkFile(ctx, n, spot, ids[0])
+			return ids[0], nil
+		case len(ids) > 0: // it is there, and may show what was so when it was posted
 			spot.edit, doubt = ids[0], false
 		}
 	}
 	id, err := p.send(ctx, n, spot, a.bare)
 	if err == nil && doubt {
-		return spot, p.keepFirst(ctx, n, spot, id), nil
+		return p.keepFirst(ctx, n, spot, id), nil
 	}
-	return spot, id, err
+	return id, err
 }
 
-func staleUnless(mine bool) error {
-	if mine {
-		return nil
-	}
-	return operation.ErrStale
+// readable reports whether a notice's message can be read back. A direct message
+// is not: the scope for that opens everything that people write to the bot, which
+// is worse than a sentence that one person reads twice.
+func readable(k operation.NoticeKind) bool {
+	return k != operation.NoticeDirect && k != operation.NoticePage
+}
+
+// surface reports whether the notice's message is posted once and edited from then
+// on.
+func surface(k operation.NoticeKind) bool {
+	return k == operation.NoticeCard || k == operation.NoticeStatus
 }
 
 // place is where a notice goes.
 type place struct {
-	channel operation.ChannelID
-	thread  operation.MessageID // under which message; empty: under none
-	edit    operation.MessageID // which message is edited; empty: a new one
-	op      operation.Operation // of cards and entries
+	channel  operation.ChannelID
+	thread   operation.MessageID // under which message; empty: under none
+	edit     operation.MessageID // which message is edited; empty: a new one
+	op       operation.Operation // of what belongs to one
+	inRoom   bool                // in the operation's own channel
+	silent   bool                // there is nothing to tell any more
+	note     Message             // what a room's notice says
+	document operation.Document  // of a file
 }
 
 // place finds out where the notice goes, by the operation as it is now.
 func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 	spot := place{channel: n.Channel}
 	var err error
-	switch n.Kind {
-	case operation.NoticeCard, operation.NoticeEntry, operation.NoticeCheckpoint:
-		if n.Operation == "" {
-			return spot, nil // a checkpoint of the whole record
-		}
+	if n.Operation != "" {
 		if spot.op, err = p.ops.Operation(ctx, n.Operation); err != nil {
 			return spot, fmt.Errorf("read operation %s for its card: %w", n.Operation, err)
 		}
-		if spot.channel == "" {
-			spot.channel = spot.op.Channel
+		spot.channel = cmp.Or(spot.channel, spot.op.Channel)
+	}
+	switch n.Kind {
+	case operation.NoticeCard:
+		spot.edit = spot.op.Card
+	case operation.NoticeStatus:
+		spot.channel, spot.edit, spot.inRoom = spot.op.RoomChannel, spot.op.RoomStatus, true
+		spot.silent = spot.op.RoomChannel == ""
+	case operation.NoticeEntry, operation.NoticeCheckpoint:
+		return inThread(n, spot)
+	case operation.NoticeFile:
+		if spot.document, err = p.ops.Document(ctx, n.Operation, n.Document); err != nil {
+			return spot, fmt.Errorf("read document %s: %w", n.Document, err)
 		}
-		if n.Kind == operation.NoticeCard {
-			spot.edit = spot.op.Card
-		} else if spot.thread = spot.op.Card; spot.thread == "" {
-			return spot, errNoCard
+		return inThread(n, spot)
+	case operation.NoticePage:
+		if spot.op.State != operation.Pending {
+			spot.silent = true
+			return spot, nil
 		}
+		spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
 	case operation.NoticeDirect:
-		if spot.channel == "" {
-			spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
-		}
+		spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
+	case operation.NoticeRoom: // room finds out
 	}
 	return spot, err
+}
+
+// inThread is under the operation's card, or under the status of its room for what
+// stands in the room's lane. Without a room the card serves.
+func inThread(n operation.Notice, spot place) (place, error) {
+	if n.Operation == "" {
+		return spot, nil // a checkpoint of the whole record
+	}
+	spot.thread = spot.op.Card
+	if n.Lane == spot.op.Lane() && spot.op.RoomChannel != "" {
+		spot.channel, spot.thread, spot.inRoom = spot.op.RoomChannel, spot.op.RoomStatus, true
+	}
+	if spot.thread == "" {
+		return spot, errNoCard
+	}
+	return spot, nil
 }
 
 // errNoCard delays an entry whose card is not posted yet.
@@ -344,19 +456,37 @@ var errNoCard = errors.New("the operation's card is not posted yet")
 
 // message is what the notice says, rendered from the newest state: of several
 // edits that wait, the first shows it all and the others find nothing to do.
-func (p *poster) message(ctx context.Context, n operation.Notice, op operation.Operation, classic bool) Message {
+func (p *poster) message(ctx context.Context, n operation.Notice, spot place, classic bool) Message {
 	switch n.Kind {
 	case operation.NoticeEntry:
-		return Line(n.Entry)
+		return Line(n.Entry, spot.op.Drill())
 	case operation.NoticeCheckpoint:
 		return Checkpoint(n.Text)
 	case operation.NoticeDirect:
 		return Direct(n.Text)
-	case operation.NoticeCard:
+	case operation.NoticePage:
+		return Page(n.Text, spot.op.Drill(), p.permalink(ctx, spot.op.Channel, spot.op.Card))
+	case operation.NoticeRoom:
+		return spot.note
+	case operation.NoticeStatus:
+		return p.status(ctx, spot.op)
+	case operation.NoticeCard, operation.NoticeFile: // a file is no message
 	}
-	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Classic: classic}
+	op := spot.op
+	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Ring: spot.edit == "" && op.Card == "", Classic: classic}
+	if op.Plan.Urgent {
+		c.Escalation = p.group(ctx, op.Plan.Policy.Escalation)
+	}
 	c.Steps = p.progress(op)
 	return c.Message()
+}
+
+func (p *poster) status(ctx context.Context, op operation.Operation) Message {
+	told, err := p.ops.Told(ctx, op.ID)
+	if err != nil { // the state matters more than the time line
+		p.b.log.WarnContext(ctx, "the status has no time line", "operation", op.ID, "error", err)
+	}
+	return Status{Operation: op, Steps: p.progress(op), Told: told, Card: p.permalink(ctx, op.Channel, op.Card)}.Message()
 }
 
 // group is what the approvers' group is called. The card alone uses it; who is
@@ -378,8 +508,11 @@ func (p *poster) group(ctx context.Context, id operation.GroupID) string {
 
 // send edits the card or posts a new message.
 func (p *poster) send(ctx context.Context, n operation.Notice, spot place, bare bool) (operation.MessageID, error) {
+	if n.Kind == operation.NoticeFile {
+		return p.sendFile(ctx, n, spot)
+	}
 	classic := p.classic.Load()
-	id, err := p.sendAs(ctx, n, spot, p.message(ctx, n, spot.op, classic).unless(bare))
+	id, err := p.sendAs(ctx, n, spot, p.message(ctx, n, spot, classic).unless(bare))
 	if blocksRefused(err) && n.Kind == operation.NoticeCard {
 		p.classic.Store(true) // not every workspace takes the plan block
 		if classic {
@@ -426,7 +559,7 @@ func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Mes
 	options := append(m.options(), slack.MsgOptionMetadata(metadata(n, spot.op)))
 	_, _, _, err := p.b.poster.UpdateMessageContext(ctx, string(spot.channel), string(spot.edit), options...)
 	if code := errorCode(err); code == "message_not_found" || code == "cant_update_message" {
-		p.b.log.WarnContext(ctx, "the card is gone and is posted anew", "operation", n.Operation, "error", err)
+		p.b.log.WarnContext(ctx, "a message to be edited is gone and is posted anew", "operation", n.Operation, "kind", n.Kind, "error", err)
 		return "", errGone
 	}
 	if err != nil {
@@ -436,16 +569,19 @@ func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Mes
 	return spot.edit, nil
 }
 
+// sightOf names what a notice shows.
+func sightOf(n operation.Notice) string { return string(n.Kind) + " " + string(n.Operation) }
+
 // unchanged reports whether the card looks like that already.
 func (p *poster) unchanged(n operation.Notice, m Message) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, ok := p.shown[n.Operation]
+	s, ok := p.shown[sightOf(n)]
 	return ok && s.fingerprint == m.fingerprint() && time.Since(s.at) < sameFor
 }
 
 func (p *poster) saw(n operation.Notice, m Message) {
-	if n.Kind != operation.NoticeCard {
+	if !surface(n.Kind) {
 		return
 	}
 	p.mu.Lock()
@@ -455,7 +591,7 @@ func (p *poster) saw(n operation.Notice, m Message) {
 			delete(p.shown, id)
 		}
 	}
-	p.shown[n.Operation] = sight{fingerprint: m.fingerprint(), at: time.Now()}
+	p.shown[sightOf(n)] = sight{fingerprint: m.fingerprint(), at: time.Now()}
 }
 
 // doubtful marks failures that leave open whether Slack did it: whatever is not
@@ -471,44 +607,22 @@ func doubtful(err error) error {
 	return err
 }
 
-// wait waits until the channel takes its next message.
-func (p *poster) wait(ctx context.Context, spot place) error {
+// once does what may be repeated until it is done or refused for good, and not
+// again in this process.
+func (p *poster) once(key string, do func() error) error {
 	p.mu.Lock()
-	free := p.lanes[spot.channel]
+	_, done := p.did[key]
 	p.mu.Unlock()
-	if !pause(ctx, time.Until(free)) {
-		return context.Cause(ctx)
+	if done {
+		return nil
 	}
-	return nil
-}
-
-// used notes that the channel was written to. Counted from the call's end, two
-// messages are never closer at Slack's side than they are here.
-func (p *poster) used(channel operation.ChannelID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	for c, free := range p.lanes {
-		if free.Before(now) {
-			delete(p.lanes, c)
-		}
+	err := do()
+	if err == nil || refusedForGood(err) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.did[key] = struct{}{}
 	}
-	p.lanes[channel] = now.Add(p.b.c.Spacing)
-}
-
-// pause reports whether the wait was not cut short.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	return err
 }
 
 // later gives a notice back after a failure. It returns an error only when Slack

@@ -218,7 +218,7 @@ func TestASleeperThatLostItsClaimDeletesItsDouble(t *testing.T) {
 	w := newWorld(t)
 	w.cond.Add(conditions.Fault{Operation: "slack.chat.postMessage", Kind: conditions.Slow, Delay: 1500 * time.Millisecond, Count: 1})
 	o := newOutbox(w.pending("k7m2p9"))
-	o.lease = 300 * time.Millisecond
+	o.lease, o.single = 300*time.Millisecond, true
 	o.add(w.in(card("k7m2p9", 1))...)
 	w.post(w.bot(), o) // claims, and sleeps with the request on its way
 	w.until("claim", func() bool { return w.inFlight() })

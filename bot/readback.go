@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/slack-go/slack"
 
@@ -41,7 +42,7 @@ func (p *poster) find(ctx context.Context, n operation.Notice, spot place) ([]op
 			return nil, fmt.Errorf("look whether %s was posted: %w", n.Key, err)
 		}
 		for _, m := range msgs {
-			if (m.User == self.UserID || m.BotID == self.BotID && m.BotID != "") && tells(m.Metadata, n) {
+			if (m.User == self.UserID || m.BotID == self.BotID && m.BotID != "") && shows(m, n, spot) {
 				ids = append(ids, operation.MessageID(m.Timestamp))
 			}
 		}
@@ -69,13 +70,18 @@ func (p *poster) page(ctx context.Context, spot place, cursor string) ([]slack.M
 	return h.Messages, h.ResponseMetaData.NextCursor, nil
 }
 
+// shows reports whether a message tells the notice.
+func shows(m slack.Message, n operation.Notice, spot place) bool {
+	return tells(m.Metadata, n) || n.Kind == operation.NoticeFile && strings.Contains(m.Text, fileMark(spot.document, spot.op))
+}
+
 // tells reports whether a message's metadata is that of the notice. An operation
-// has one card, whichever notice posted it.
+// has one card and one status, whichever notice posted them.
 func tells(m slack.SlackMetadata, n operation.Notice) bool {
 	if m.EventType != eventType {
 		return false
 	}
-	if n.Kind == operation.NoticeCard {
+	if surface(n.Kind) {
 		return m.EventPayload["kind"] == string(n.Kind) && m.EventPayload["operation"] == string(n.Operation)
 	}
 	return m.EventPayload["key"] == n.Key
@@ -98,7 +104,7 @@ func (p *poster) keepFirst(ctx context.Context, n operation.Notice, spot place, 
 		return id
 	}
 	earliest := firstOf(ids)
-	if earliest == "" || earliest >= id {
+	if earliest == "" || id == "" || earliest >= id {
 		return id
 	}
 	if _, _, err := p.b.poster.DeleteMessageContext(ctx, string(spot.channel), string(id)); err != nil {
@@ -110,17 +116,20 @@ func (p *poster) keepFirst(ctx context.Context, n operation.Notice, spot place, 
 // undouble cleans up after the claim was lost while the message was on its way:
 // somebody else tells the notice too.
 func (p *poster) undouble(ctx context.Context, n operation.Notice, spot place, id operation.MessageID) {
+	if id == "" {
+		return
+	}
 	if spot.edit == "" {
 		p.keepFirst(ctx, n, spot, id)
 		return
 	}
 	// Our edit may have covered a newer one. Show what is so now.
 	p.mu.Lock()
-	delete(p.shown, n.Operation)
+	delete(p.shown, sightOf(n))
 	p.mu.Unlock()
 	spot, err := p.place(ctx, n)
 	if err == nil && spot.edit != "" {
-		_, err = p.edit(ctx, n, spot, p.message(ctx, n, spot.op, p.classic.Load()))
+		err = p.editNow(ctx, n, spot)
 	}
 	if err != nil {
 		p.b.log.WarnContext(ctx, "a card may show an older state until its next edit", "operation", n.Operation, "error", err)

@@ -58,6 +58,7 @@ var (
 	broadcast = regexp.MustCompile(`(?i)@(channel|here|everyone)\b`)
 	mention   = regexp.MustCompile(`&lt;(@[UW][A-Z0-9]{1,30}|#[CG][A-Z0-9]{1,30})&gt;`)
 	slackUser = regexp.MustCompile(`^[UW][A-Z0-9]{1,30}$`)
+	userGroup = regexp.MustCompile(`^S[A-Z0-9]{1,30}$`)
 )
 
 // width is how many characters r takes once it is escaped.
@@ -110,6 +111,8 @@ type span struct {
 	user  operation.UserID
 	at    time.Time
 	emoji string // shown, not read out
+	place operation.ChannelID
+	url   string // of a link, whose words are in text
 }
 
 func say(text string) span { return span{text: text} }
@@ -121,6 +124,12 @@ func code(text string) span {
 }
 func when(t time.Time) span { return span{at: t} }
 func sign(name string) span { return span{emoji: name} }
+
+// where names a channel. To those who may not know of it Slack shows no name.
+func where(c operation.ChannelID) span { return span{place: c} }
+
+// link is our own words that lead somewhere; just the words without an address.
+func link(text, url string) span { return span{text: text, url: url} }
 
 // who names a person: by a mention when the id looks like one.
 func who(p operation.Person) span {
@@ -154,6 +163,10 @@ func (l line) rich() []slack.RichTextSectionElement {
 			out = append(out, slack.NewRichTextSectionDateElement(s.at.Unix(), dateFormat, nil, &fallback))
 		case s.emoji != "":
 			out = append(out, slack.NewRichTextSectionEmojiElement(s.emoji, 0, nil), slack.NewRichTextSectionTextElement(" ", nil))
+		case s.place != "":
+			out = append(out, slack.NewRichTextSectionChannelElement(string(s.place), nil))
+		case s.url != "":
+			out = append(out, slack.NewRichTextSectionLinkElement(s.url, s.text, nil))
 		case s.text != "":
 			out = append(out, slack.NewRichTextSectionTextElement(s.text, s.style))
 		}
@@ -179,6 +192,10 @@ func (l line) read() string {
 			out.WriteString("<@" + string(s.user) + ">")
 		case !s.at.IsZero():
 			out.WriteString(date(s.at))
+		case s.place != "":
+			out.WriteString("<#" + string(s.place) + ">")
+		case s.url != "":
+			out.WriteString("<" + s.url + "|" + escape(s.text, maxPhrase) + ">")
 		default:
 			out.WriteString(escapeSpaced(s.text))
 		}

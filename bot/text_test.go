@@ -152,8 +152,8 @@ func FuzzACardShowsWhatIsThereAndStaysWithinSlacksLimits(f *testing.F) {
 		}
 		for _, m := range []Message{
 			Card{Operation: op, Steps: progress(op), Approvers: what}.Message(),
-			Line(operation.Entry{Outcome: operation.Verified, Step: what, Text: reason, By: &op.Requester}),
-			Line(operation.Entry{Outcome: operation.Decided, Event: operation.Deny, Text: reason, By: &op.Requester}),
+			Line(operation.Entry{Outcome: operation.Verified, Step: what, Text: reason, By: &op.Requester}, false),
+			Line(operation.Entry{Outcome: operation.Decided, Event: operation.Deny, Text: reason, By: &op.Requester}, false),
 			Direct(reason),
 		} {
 			harmless(t, allowed.ReplaceAllString(m.Text, ""))

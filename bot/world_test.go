@@ -225,12 +225,18 @@ type outbox struct {
 	rows    []*row
 	lease   time.Duration // instead of what the poster asks for
 	failing int           // how many calls of NoticeSent fail
+	deaf    int           // how many calls of RoomOpened fail
+	single  bool          // each owner gets one claim
+	owners  map[string]bool
+
+	documents map[string]operation.Document
 }
 
 type row struct {
 	n       operation.Notice
 	claimed time.Time
 	rests   time.Time
+	told    bool
 	sent    operation.MessageID
 	delays  []time.Duration
 }
@@ -241,7 +247,7 @@ var (
 )
 
 func newOutbox(ops ...operation.Operation) *outbox {
-	o := &outbox{ops: map[operation.ID]operation.Operation{}}
+	o := &outbox{ops: map[operation.ID]operation.Operation{}, documents: map[string]operation.Document{}, owners: map[string]bool{}}
 	for _, op := range ops {
 		o.ops[op.ID] = op
 	}
@@ -254,6 +260,9 @@ func (o *outbox) add(notices ...operation.Notice) {
 	defer o.mu.Unlock()
 	for _, n := range notices {
 		n.ID = int64(len(o.rows) + 1)
+		if n.Lane == "" {
+			n.Lane = string(n.Channel)
+		}
 		o.rows = append(o.rows, &row{n: n})
 	}
 }
@@ -266,22 +275,26 @@ func (o *outbox) change(id operation.ID, f func(*operation.Operation)) {
 	o.ops[id] = op
 }
 
-func (o *outbox) ClaimNotice(_ context.Context, _ string, lease time.Duration) (operation.Notice, bool, error) {
+func (o *outbox) ClaimNotice(_ context.Context, owner string, lease time.Duration) (operation.Notice, bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.single && o.owners[owner] {
+		return operation.Notice{}, false, nil
+	}
 	if o.lease > 0 {
 		lease = o.lease
 	}
 	now := time.Now()
-	blocked := map[operation.ChannelID]bool{}
+	blocked := map[string]bool{}
 	for _, r := range o.rows {
-		if r.sent != "" {
+		if r.told || now.Before(r.n.NotBefore) {
 			continue
 		}
-		if blocked[r.n.Channel] || now.Before(r.claimed) || now.Before(r.rests) {
-			blocked[r.n.Channel] = true
+		if blocked[r.n.Lane] || now.Before(r.claimed) || now.Before(r.rests) {
+			blocked[r.n.Lane] = true
 			continue
 		}
+		o.owners[owner] = true
 		r.n.Claim++
 		r.n.Attempts++
 		r.claimed = now.Add(lease)
@@ -291,7 +304,7 @@ func (o *outbox) ClaimNotice(_ context.Context, _ string, lease time.Duration) (
 }
 
 func (o *outbox) mine(n operation.Notice) *row {
-	if r := o.rows[n.ID-1]; r.sent == "" && r.n.Claim == n.Claim {
+	if r := o.rows[n.ID-1]; !r.told && r.n.Claim == n.Claim {
 		return r
 	}
 	return nil
@@ -314,13 +327,52 @@ func (o *outbox) NoticeSent(_ context.Context, n operation.Notice, id operation.
 	if r == nil {
 		return operation.ErrStale
 	}
-	r.sent = id
-	if n.Kind == operation.NoticeCard {
-		op := o.ops[n.Operation]
+	r.told, r.sent = true, id
+	op := o.ops[n.Operation]
+	switch n.Kind {
+	case operation.NoticeCard:
 		op.Card = id
-		o.ops[n.Operation] = op
+	case operation.NoticeStatus:
+		op.RoomStatus = id
+	default: // nobody asks where the others stand
 	}
+	o.ops[n.Operation] = op
 	return nil
+}
+
+func (o *outbox) RoomOpened(_ context.Context, id operation.ID, channel operation.ChannelID, trouble string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.deaf > 0 {
+		o.deaf--
+		return errors.New("the disk is full")
+	}
+	op := o.ops[id]
+	op.RoomChannel, op.RoomTrouble = channel, trouble
+	o.ops[id] = op
+	return nil
+}
+
+func (o *outbox) Told(_ context.Context, id operation.ID) ([]operation.Entry, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []operation.Entry
+	for _, r := range o.rows {
+		if r.n.Operation == id && r.n.Kind == operation.NoticeEntry {
+			out = append(out, r.n.Entry)
+		}
+	}
+	return out, nil
+}
+
+func (o *outbox) Document(_ context.Context, _ operation.ID, name string) (operation.Document, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, ok := o.documents[name]
+	if !ok {
+		return d, errors.New("no such document")
+	}
+	return d, nil
 }
 
 func (o *outbox) NoticeLater(_ context.Context, n operation.Notice, after time.Duration) error {
@@ -349,7 +401,7 @@ func (o *outbox) Operation(_ context.Context, id operation.ID) (operation.Operat
 func (o *outbox) empty() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !slices.ContainsFunc(o.rows, func(r *row) bool { return r.sent == "" })
+	return !slices.ContainsFunc(o.rows, func(r *row) bool { return !r.told })
 }
 
 // delays are how long the notice was put off, each time.
