@@ -223,8 +223,8 @@ func (l looker) keys(told []string) []Event {
 		e := Event{At: k.Start, Source: EntraNow, What: "key made: " + string(k.ID) + " (" + k.Name + ")", Who: "unknown", Resource: place(k), ID: string(k.ID)}
 		d, ours := l.subject.marked(k.Name)
 		switch {
-		case k.ID == l.subject.Key:
-			e.Verdict, e.Why = Expected, "it is the key that is looked into"
+		case l.subject.exposed(k.ID):
+			e.Verdict, e.Why = Expected, "it is a key that is looked into"
 		case ours && d.covers(k.Start, d.Confirmed):
 			e.Verdict, e.Why = Expected, "operation "+string(d.Operation)+" made it"
 		default:

@@ -110,12 +110,13 @@ type Gatherer struct {
 
 // part is what one source came back with.
 type part struct {
-	events    []Event
-	gaps      []Gap
-	otherKeys int
-	added     []string // key ids whose addition the audits tell
-	licensed  bool     // the tenant has proven to have the paid licence
-	unpaid    bool     // or not to
+	events   []Event
+	others   []Event  // sign-ins with other known keys: events only if their address is suspect
+	takers   []string // addresses from which somebody else got the secret
+	gaps     []Gap
+	added    []string // key ids whose addition the audits tell
+	licensed bool     // the tenant has proven to have the paid licence
+	unpaid   bool     // or not to
 }
 
 // Gather asks all sources side by side and judges what they say. It never
@@ -138,9 +139,29 @@ func (g *Gatherer) Gather(ctx context.Context, s Subject, w Window) Findings {
 	ask(&changes, look.audits)
 	ask(&doors, look.doors)
 	all.Wait()
+	use.suspect(trail.takers)
 	changes.gaps = append(changes.gaps, look.keptShorter(use)...)
 	doors.events = append(doors.events, look.keys(changes.added)...)
 	return collect(s, w, now, trail, use, changes, doors)
+}
+
+// suspect takes the trust from sign-ins at addresses from which somebody got the
+// secret: who could read it once may have the new one, too.
+func (p *part) suspect(takers []string) {
+	const why = "from the same address somebody else read the secret in SSM"
+	for i, e := range p.events {
+		if e.Verdict == Expected && slices.Contains(takers, e.Address) {
+			p.events[i].Verdict, p.events[i].Why = Unknown, e.Why+"; but "+why
+		}
+	}
+	p.others = slices.DeleteFunc(p.others, func(e Event) bool {
+		suspicious := slices.Contains(takers, e.Address)
+		if suspicious {
+			e.Verdict, e.Why = StandsOut, "another key, and "+why
+			p.events = append(p.events, e)
+		}
+		return suspicious
+	})
 }
 
 // within makes a window end by now and begin before it ends.
@@ -174,7 +195,7 @@ func collect(s Subject, w Window, now time.Time, parts ...part) Findings {
 			f.Events = append(f.Events, e.cleaned())
 		}
 		f.NotCovered = append(f.NotCovered, p.gaps...)
-		f.Counts.OtherKeys += p.otherKeys
+		f.Counts.OtherKeys += len(p.others)
 	}
 	slices.SortFunc(f.Events, Event.compare)
 	for i := range f.NotCovered {

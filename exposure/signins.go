@@ -45,8 +45,8 @@ type places struct {
 }
 
 // places learns addresses: the service's from what it used before the window
-// and from keys that only the bot's operations handed to it; the bot's from its
-// own sign-ins.
+// and from the key that only the service was given after the removal; the bot's
+// from its own sign-ins.
 func (l looker) places(ctx context.Context, found []SignIn) (places, []Gap) {
 	k := places{service: map[string]string{}, bot: map[string]bool{}, stayed: map[string]bool{}, fixed: l.subject.Addresses}
 	for _, e := range found {
@@ -58,7 +58,7 @@ func (l looker) places(ctx context.Context, found []SignIn) (places, []Gap) {
 		case e.Federated:
 		case e.At.Before(l.window.From):
 			k.service[e.Address] = "an address that was in use before"
-		case e.Key != l.subject.Key && l.ourKey(e.Key):
+		case l.successor(e.Key):
 			k.service[e.Address] = cmp.Or(k.service[e.Address], "the address that uses the new secret")
 		}
 	}
@@ -77,25 +77,25 @@ func (l looker) places(ctx context.Context, found []SignIn) (places, []Gap) {
 	return k, nil
 }
 
-// ourKey reports whether a key was made by an operation that the record has.
-func (l looker) ourKey(id runbook.KeyID) bool {
-	for _, k := range l.subject.Application.Keys {
-		if k.ID == id {
-			_, ok := l.subject.marked(k.Name)
-			return ok
-		}
+// ours reports whether a key was made by an operation that the record has.
+func (l looker) ours(id runbook.KeyID) bool {
+	k, ok := l.subject.key(id)
+	if ok {
+		_, ok = l.subject.marked(k.Name)
 	}
-	return false
+	return ok
 }
 
-// oldKey reports whether a key stood on the application before the window.
-func (l looker) oldKey(id runbook.KeyID) bool {
-	for _, k := range l.subject.Application.Keys {
-		if k.ID == id {
-			return k.Start.Before(l.window.From)
-		}
-	}
-	return false
+// successor reports whether a key took the place of the exposed ones.
+func (l looker) successor(id runbook.KeyID) bool {
+	k, ok := l.subject.key(id)
+	return ok && l.ours(id) && !l.subject.exposed(id) && !l.subject.Removed.IsZero() && !k.Start.Before(l.subject.Removed.Add(-clocks))
+}
+
+// older reports whether a key stood on the application before the window.
+func (l looker) older(id runbook.KeyID) bool {
+	k, ok := l.subject.key(id)
+	return ok && k.Start.Before(l.window.From)
 }
 
 func (k places) ofService(address string) (string, bool) {
@@ -116,12 +116,12 @@ func (l looker) judgeSignIns(p part, found []SignIn, known places) part {
 		if !l.window.holds(e.At) {
 			continue
 		}
-		other := e.Key != "" && l.subject.Key != "" && e.Key != l.subject.Key && !e.Federated
-		if other && e.Code == 0 && (l.ourKey(e.Key) || l.oldKey(e.Key)) {
-			p.otherKeys++
-			continue
+		other := e.Key != "" && len(l.subject.Keys) > 0 && !l.subject.exposed(e.Key) && !e.Federated
+		if event := l.judgeSignIn(e, other, known); other && e.Code == 0 && (l.ours(e.Key) || l.older(e.Key)) {
+			p.others = append(p.others, event)
+		} else {
+			p.events = append(p.events, event)
 		}
-		p.events = append(p.events, l.judgeSignIn(e, other, known))
 	}
 	return p
 }
@@ -145,11 +145,14 @@ func (l looker) judgeSignIn(s SignIn, other bool, known places) Event {
 func (l looker) weigh(s SignIn, other bool, known places) (Verdict, string) {
 	how, service := known.ofService(s.Address)
 	_, working := l.subject.reading(s.At)
+	_, listed := l.subject.key(s.Key)
 	after := !l.subject.Removed.IsZero() && s.At.After(l.subject.Removed)
 	switch {
 	case s.Federated:
 		return StandsOut, "it signed in without any secret, by a federated credential"
-	case other && s.Code == 0 && l.listed(s.Key):
+	case other && s.Code == 0 && listed && (l.ours(s.Key) || l.older(s.Key)):
+		return Unknown, "another key, which the record or the time before the window explains"
+	case other && s.Code == 0 && listed:
 		return StandsOut, "no operation explains this key"
 	case other && s.Code == 0 && !service:
 		return StandsOut, "another key, which the application does not have any more, from an address that is not known as the service's"
@@ -184,13 +187,4 @@ func strange(s SignIn, after bool, known places) (Verdict, string) {
 	default:
 		return Unknown, "there is nothing earlier to tell the service's addresses by"
 	}
-}
-
-func (l looker) listed(id runbook.KeyID) bool {
-	for _, k := range l.subject.Application.Keys {
-		if k.ID == id {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,8 @@ package exposure
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twokey/twokey/operation"
@@ -32,12 +34,12 @@ type Subject struct {
 	BotPrincipal runbook.ObjectID
 
 	Application runbook.Application
-	Key         runbook.KeyID // the exposed key; empty: whichever the application has
-	Removed     time.Time     // when the exposed key was removed; zero: it was not
+	Keys        []runbook.KeyID // the exposed keys; none: nothing is known to be exposed
+	Removed     time.Time       // when the exposed keys were removed; zero: they were not
 
 	// Addresses are those that the service and the bot are known to call from.
-	// There may be none: then what was seen before the window, and with keys
-	// that the bot made, has to tell.
+	// There may be none: then what was seen before the window, and with the key
+	// that the bot made after the removal, has to tell.
 	Addresses []netip.Prefix
 	Deeds     []Deed
 }
@@ -50,16 +52,31 @@ func SubjectOf(t runbook.Target, app runbook.Application, s runbook.Service) Sub
 	}
 }
 
-// Since is when the exposed key, or else the oldest key, was made: the beginning
-// of the default window. It is zero when there is no such key.
+// Since is when the oldest of the exposed keys that are still there, or of all
+// keys if none is known to be exposed, was made: the beginning of the default
+// window. It is zero when there is no such key.
 func (s Subject) Since() time.Time {
 	var since time.Time
 	for _, k := range s.Application.Keys {
-		if (s.Key == "" && (since.IsZero() || k.Start.Before(since))) || k.ID == s.Key {
+		if (len(s.Keys) == 0 || s.exposed(k.ID)) && (since.IsZero() || k.Start.Before(since)) {
 			since = k.Start
 		}
 	}
 	return since
+}
+
+func (s Subject) exposed(id runbook.KeyID) bool {
+	return slices.ContainsFunc(s.Keys, func(k runbook.KeyID) bool { return strings.EqualFold(string(k), string(id)) })
+}
+
+// key finds a key of the application as it is now.
+func (s Subject) key(id runbook.KeyID) (runbook.Key, bool) {
+	for _, k := range s.Application.Keys {
+		if strings.EqualFold(string(k.ID), string(id)) {
+			return k, true
+		}
+	}
+	return runbook.Key{}, false
 }
 
 // Deed is one operation of the record, which explains what the logs show.

@@ -50,11 +50,11 @@ func (l looker) trail(ctx context.Context) part {
 		default:
 			p.gaps = append(p.gaps, Gap{Source: CloudTrail, From: w.From, Until: w.To,
 				Why: "calls of " + strings.Join(names[i:], ", ") + " were not read: " + reason(ctx, err)})
-			p.events = l.judgeCalls(calls)
+			p.events, p.takers = l.judgeCalls(calls)
 			return p
 		}
 	}
-	p.events = l.judgeCalls(calls)
+	p.events, p.takers = l.judgeCalls(calls)
 	return p
 }
 
@@ -82,20 +82,27 @@ func reason(ctx context.Context, err error) string {
 	return err.Error()
 }
 
-func (l looker) judgeCalls(calls []Call) []Event {
+// judgeCalls tells of each call that concerns the subject, and from which
+// addresses others got the secret.
+func (l looker) judgeCalls(calls []Call) (out []Event, takers []string) {
 	known := map[string]bool{} // addresses that the bot called from in its operations
 	for _, c := range calls {
 		if _, ours := l.subject.reading(c.At); ours && l.byBot(c) {
 			known[c.Address] = true
 		}
 	}
-	var out []Event
 	for _, c := range calls {
-		if resource, ours := l.concerns(c); ours && l.window.holds(c.At) {
-			out = append(out, l.judgeCall(c, resource, known))
+		resource, ours := l.concerns(c)
+		if !ours || !l.window.holds(c.At) {
+			continue
+		}
+		e := l.judgeCall(c, resource, known)
+		out = append(out, e)
+		if e.Verdict == StandsOut && isRead(c.Name) && c.Refused == "" {
+			takers = append(takers, c.Address)
 		}
 	}
-	return out
+	return out, takers
 }
 
 // concerns tells what of the subject a call is about.

@@ -101,7 +101,7 @@ func jira() exposure.Subject {
 		}},
 		runbook.Service{ExecutionRole: executionRole, TaskRole: taskRole})
 	s.BotRole, s.BotClient, s.BotPrincipal = botRole, botClient, botPrincipal
-	s.Key, s.Removed = "old", ago(time.Hour)
+	s.Keys, s.Removed = []runbook.KeyID{"old"}, ago(time.Hour)
 	s.Deeds = []exposure.Deed{{Operation: ourOperation, From: ago(70 * time.Minute), Confirmed: ago(65 * time.Minute), Until: ago(50 * time.Minute)}}
 	return s
 }
@@ -245,6 +245,40 @@ func TestAddressesAreJudgedByWhatWasBefore(t *testing.T) {
 		if e := find(t, l.gather(jira(), twoHours()), "event"); e.Verdict != c.want {
 			t.Errorf("%s: %s (%s), want %s", what, e.Verdict, e.Why, c.want)
 		}
+	}
+}
+
+// Whoever reads the parameter again has the new secret, too, and must not pass for
+// the service by using it.
+func TestAnAddressThatReadTheSecretIsNotTrustedWithAnyKey(t *testing.T) {
+	const strange = "203.0.113.66"
+	l := &logs{
+		calls: []exposure.Call{{ID: "read", At: ago(40 * time.Minute), Name: "GetParameter", By: exposure.Identity{Kind: "IAMUser", Name: "mallory"}, Address: strange, Parameters: []string{live}}},
+		signIns: map[runbook.ClientID][]exposure.SignIn{client: {
+			{ID: "stolen", At: ago(90 * time.Minute), Key: "old", Address: strange},
+			{ID: "stolen again", At: ago(30 * time.Minute), Key: "new", Address: strange},
+			{ID: "service", At: ago(30 * time.Minute), Key: "new", Address: tasksAddress},
+		}},
+	}
+	f := l.gather(jira(), twoHours())
+	if e := find(t, f, "stolen again"); e.Verdict != exposure.StandsOut {
+		t.Errorf("the new key from there: %s, %s", e.Verdict, e.Why)
+	}
+	if e := find(t, f, "stolen"); e.Verdict == exposure.Expected {
+		t.Errorf("the old key from there: %s, %s", e.Verdict, e.Why)
+	}
+	if f.Counts.OtherKeys != 1 {
+		t.Errorf("%d sign-ins are left out, want the service's", f.Counts.OtherKeys)
+	}
+}
+
+// Where no key is known to be exposed, a key's own use proves nothing about it.
+func TestAKeyOfOursProvesNoAddressBeforeARemoval(t *testing.T) {
+	s := jira()
+	s.Keys, s.Removed = nil, time.Time{}
+	l := &logs{signIns: map[runbook.ClientID][]exposure.SignIn{client: {{ID: "event", At: ago(30 * time.Minute), Key: "new", Address: "203.0.113.66"}}}}
+	if e := find(t, l.gather(s, twoHours()), "event"); e.Verdict != exposure.Unknown {
+		t.Errorf("%s, %s", e.Verdict, e.Why)
 	}
 }
 
@@ -400,11 +434,11 @@ func TestTheDefaultWindowBeginsWithTheKey(t *testing.T) {
 	if got := s.Since(); !got.IsZero() {
 		t.Errorf("of a key that is gone: %s", got)
 	}
-	s.Key = "new"
+	s.Keys = []runbook.KeyID{"new"}
 	if got := s.Since(); !got.Equal(ago(time.Hour)) {
 		t.Errorf("of the new key: %s", got)
 	}
-	s.Key = ""
+	s.Keys = nil
 	if got := s.Since(); !got.Equal(ago(1000 * time.Hour)) {
 		t.Errorf("of any key: %s", got)
 	}

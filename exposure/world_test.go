@@ -134,7 +134,7 @@ func (w *world) subject() exposure.Subject {
 	must(w.t, err)
 	s.BotPrincipal, err = w.entra.Principal(w.t.Context())
 	must(w.t, err)
-	s.BotClient, s.Key, s.Removed = runbook.ClientID(w.box.Team.Bot.ClientID), w.key, w.removed
+	s.BotClient, s.Keys, s.Removed = runbook.ClientID(w.box.Team.Bot.ClientID), []runbook.KeyID{w.key}, w.removed
 	s.Deeds = []exposure.Deed{{Operation: ourOperation, From: w.began, Confirmed: w.began}}
 	return s
 }

@@ -50,8 +50,8 @@ func (i *Investigator) Look(ctx context.Context, q runbook.Inquiry) (runbook.Fin
 	if subject.BotPrincipal, err = i.BotPrincipal(ctx); err != nil {
 		subject.BotPrincipal = ""
 	}
-	if len(q.Keys) == 1 {
-		subject.Key = q.Keys[0].ID
+	for _, k := range q.Keys {
+		subject.Keys = append(subject.Keys, k.ID)
 	}
 	deeds, err := i.History.OperationsOf(ctx, q.Target.Name)
 	if err != nil {
