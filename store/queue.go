@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -61,7 +62,7 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 			operationQueue: {MaxWorkers: 100}, // they mostly wait for vendors
 		},
 		FetchCooldown:     20 * time.Millisecond,
-		FetchPollInterval: 500 * time.Millisecond,
+		FetchPollInterval: 2 * time.Second, // the net under wakeHere; each look costs the connection
 		// A worker that was killed is noticed after this. One that only slept may
 		// wake beside its successor: envelopes and epochs make that harmless.
 		JobTimeout:           jobTime,
@@ -127,6 +128,11 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 		return fmt.Errorf("start the queue: %w", err)
 	}
 	s.local.start(ctx)
+	var moving sync.WaitGroup
+	if s.mover != nil {
+		moving.Go(func() { s.move(ctx) })
+	}
+	defer moving.Wait()
 	defer s.finish(log)
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()

@@ -43,6 +43,7 @@ type Recorder interface {
 // Store is the database. It is safe for concurrent use.
 type Store struct {
 	db       *sql.DB
+	mover    *sql.DB       // moves the write-ahead log, on SQLite
 	listen   *pgxpool.Pool // for River's LISTEN, on PostgreSQL
 	river    *river.Client[*sql.Tx]
 	driver   riverdriver.Driver[*sql.Tx]
@@ -99,20 +100,53 @@ func (s *Store) connect(ctx context.Context, address string) (goose.Dialect, err
 }
 
 // connectSQLite opens one connection: SQLite has one writer, and waiting for it
-// in Go is fair, where SQLite's own waiting is not.
-func (s *Store) connectSQLite(ctx context.Context, path string) error {
-	q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
-	if err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
+// in Go is fair, where SQLite's own waiting is not. Another moves what is in the
+// write-ahead log into the database beside it: the writer would do so inside a
+// commit, and an acknowledgement would wait for it.
+func (s *Store) connectSQLite(ctx context.Context, path string) (err error) {
+	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint(0)"}
+	if s.db, err = openSQLite(path, pragmas...); err != nil {
+		return err
 	}
-	db.SetMaxOpenConns(1)
-	s.db, s.driver = db, riversqlite.New(db)
-	if err := db.PingContext(ctx); err != nil {
-		_ = db.Close()
+	s.driver = riversqlite.New(s.db)
+	if err := s.db.PingContext(ctx); err != nil {
+		_ = s.db.Close()
 		return fmt.Errorf("open the database file %s (is its folder there and writable?): %w", path, err)
 	}
-	return nil
+	if s.mover, err = openSQLite(path, append(pragmas, "cache_size(-64)")...); err != nil {
+		_ = s.db.Close()
+	}
+	return err
+}
+
+func openSQLite(path string, pragmas ...string) (*sql.DB, error) {
+	q := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+// moveEvery is how often the write-ahead log is moved into the database.
+const moveEvery = time.Second
+
+// move keeps the write-ahead log short, until ctx ends. Closing the database
+// moves the rest.
+func (s *Store) move(ctx context.Context) {
+	tick := time.NewTicker(moveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := s.mover.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "the write-ahead log grows: it could not be moved into the database", "error", err)
+		}
+	}
 }
 
 func (s *Store) connectPostgres(ctx context.Context, address string) error {
@@ -176,6 +210,9 @@ func (s *Store) migrate(ctx context.Context, dialect goose.Dialect, log *slog.Lo
 func (s *Store) Close() {
 	if s.listen != nil {
 		s.listen.Close()
+	}
+	if s.mover != nil {
+		_ = s.mover.Close()
 	}
 	_ = s.db.Close()
 }
