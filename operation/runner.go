@@ -107,10 +107,6 @@ func (r *Runner) advance(ctx context.Context, op *Operation) (time.Duration, err
 // begin makes the plan again and looks the approver up again. Only what was
 // confirmed may run.
 func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error) {
-	if op.Plan.Urgent { // looked at when it was confirmed; a second look would cost the time that counts
-		return 0, r.move(ctx, op, Begin, "", Entry{Outcome: Noted, Text: "Confirmed, so it begins at once.", Quiet: true},
-			func(o *Operation) { o.Step, o.Phase, o.StepSince = 0, Doing, time.Now() })
-	}
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	plan, err := r.Rules.Planners[op.Kind].Plan(call, *op)
@@ -251,9 +247,11 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 // call runs one action under a renewed lease. What it found out is kept even if
 // it has to be called again.
 func (r *Runner) call(ctx context.Context, op *Operation, name string, action Action) (string, []Document, error) {
-	fence := func(ctx context.Context) error { return r.Leases.Renew(ctx, *op, lease) }
-	if err := fence(ctx); err != nil {
-		return "", nil, err
+	fence := func(ctx context.Context) error { return r.renew(ctx, op) }
+	if time.Until(op.LeaseUntil) < lease-time.Second { // otherwise it was renewed a moment ago
+		if err := fence(ctx); err != nil {
+			return "", nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -295,7 +293,16 @@ func (r *Runner) hold(ctx context.Context, op *Operation, err error) error {
 	if errors.As(err, &again) && op.Phase == Verifying {
 		return r.store(ctx, op, func(o *Operation) { o.Phase = Doing })
 	}
-	return r.Leases.Renew(ctx, *op, lease)
+	return r.renew(ctx, op)
+}
+
+// renew extends the lease, if it is still ours.
+func (r *Runner) renew(ctx context.Context, op *Operation) error {
+	if err := r.Leases.Renew(ctx, *op, lease); err != nil {
+		return err
+	}
+	op.LeaseUntil = time.Now().Add(lease)
+	return nil
 }
 
 // move stores a change of state with the entry that tells it.

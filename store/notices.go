@@ -87,8 +87,13 @@ func (t *teller) surfaces(ctx context.Context) error {
 	if t.op.Lane() == string(t.op.Channel) {
 		return nil
 	}
-	if t.op.State == operation.Approved {
-		if err := t.add(ctx, operation.Notice{Key: "room:" + string(t.op.ID), Kind: operation.NoticeRoom}); err != nil {
+	room := operation.Notice{Key: "room:" + string(t.op.ID), Kind: operation.NoticeRoom}
+	var asked int
+	if err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE key = $1", room.Key).Scan(&asked); err != nil {
+		return fmt.Errorf("look for the room's notice: %w", err)
+	}
+	if asked == 0 {
+		if err := t.add(ctx, room); err != nil {
 			return err
 		}
 	}

@@ -196,15 +196,11 @@ func (s *Store) Record(ctx context.Context, entries []operation.Entry) error {
 // Claim implements operation.Leases.
 func (s *Store) Claim(ctx context.Context, id operation.ID, epoch int64, owner string, lease time.Duration) (operation.Operation, error) {
 	now := time.Now()
-	done, err := s.db.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = $1, lease_until = $2
-		WHERE id = $3 AND epoch = $4 AND (lease_owner = '' OR lease_until <= $5)`,
-		owner, micros(now.Add(lease)), string(id), epoch, micros(now))
-	if err := exactlyOne(done, err); err != nil {
-		return operation.Operation{}, err
-	}
-	op, err := s.Operation(ctx, id)
-	if err == nil && (op.Epoch != epoch+1 || op.LeaseOwner != owner) {
-		err = operation.ErrStale
+	op, err := scan(s.db.QueryRowContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = $1, lease_until = $2
+		WHERE id = $3 AND epoch = $4 AND (lease_owner = '' OR lease_until <= $5) RETURNING `+columns,
+		owner, micros(now.Add(lease)), string(id), epoch, micros(now)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return op, operation.ErrStale
 	}
 	return op, err
 }
