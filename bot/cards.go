@@ -89,7 +89,7 @@ func (b *builder) title(op operation.Operation) {
 	switch {
 	case op.Drill():
 		sign = ":construction: "
-	case op.Plan.Urgent:
+	case op.Plan.Urgent && op.State.Open():
 		sign = ":rotating_light: "
 	}
 	b.add(slack.NewHeaderBlock(plainText(sign+title(op), maxHeader)))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,6 +132,7 @@ func messages() map[string]Message {
 	}
 	card("pending-too-long", long, false)
 
+	maps.Copy(out, emergencies())
 	for name, e := range entries() {
 		out["line-"+name] = Line(e, false)
 	}
@@ -172,8 +174,6 @@ func entries() map[string]operation.Entry {
 // modals are all forms that the bot opens.
 func modals() map[string]Modal {
 	op := rotation(operation.Pending)
-	emergency := op
-	emergency.Kind = "emergency_disable"
 	form := RotateForm{
 		Servers: []string{"confluence", "github", "jira", "sharepoint"}, Environments: []string{"dev", "prod"},
 		Server: "sharepoint", Change: "CHG0031337", ChangePattern: `CHG\d{7}`,
@@ -182,7 +182,9 @@ func modals() map[string]Modal {
 	for i := range 101 {
 		many.Servers = append(many.Servers, fmt.Sprintf("server-%d", i))
 	}
-	return map[string]Modal{"rotate": RotateModal(form), "rotate-many": RotateModal(many), "deny": DenyModal(op), "typed": TypedModal(emergency)}
+	out := map[string]Modal{"rotate": RotateModal(form), "rotate-many": RotateModal(many), "deny": DenyModal(op)}
+	maps.Copy(out, emergencyModals())
+	return out
 }
 
 func TestEveryMessageLooksAsItDid(t *testing.T) {

@@ -21,7 +21,7 @@ func (s Status) Message() Message {
 	op := s.Operation
 	b := builder{}
 	b.title(op)
-	b.paragraphs(append([]paragraph{{line: Card{Operation: op}.status()}}, s.now()...)...)
+	b.paragraphs(append([]paragraph{{line: line{sign(stateSign(op.State)), bold(sentenceCase(op.State.Words())), say(".")}}}, s.now()...)...)
 	b.paragraphs(s.people()...)
 	b.heading("What is so now")
 	b.list(s.effects())
@@ -36,7 +36,7 @@ func (s Status) now() []paragraph {
 	if s.Operation.State == operation.Parked {
 		return []paragraph{
 			{line: line{bold("Trouble: "), say(plain(s.Operation.Trouble, operation.MaxReason))}},
-			{line: line{say("An approver has to decide on "), link("the card", s.Card), say(".")}},
+			{line: line{say("Nothing goes on by itself: an approver has to decide on "), link("the card", s.Card), say(".")}},
 		}
 	}
 	for i, step := range s.Steps {
@@ -56,7 +56,7 @@ func (s Status) people() []paragraph {
 	if op.Approver.User == "" {
 		return out
 	}
-	return append(out, paragraph{line: line{bold("Confirmed by "), who(op.Approver), say(". These two lead.")}})
+	return append(out, paragraph{line: line{bold("Confirmed by "), who(op.Approver), say(", "), when(op.DecidedAt), say(". These two lead.")}})
 }
 
 // effects are what is dead, what works, and how long what was stolen may be used.
@@ -88,9 +88,18 @@ func (s Status) timeline() []line {
 		if e.Outcome == operation.Asked && e.Event == operation.Request {
 			continue
 		}
-		out = append(out, append(line{when(e.At), say(": "), sign(entrySign(e))}, headline(e)...))
+		out = append(out, append(line{when(e.At), say(": "), sign(entrySign(e))}, happened(e)...))
 	}
 	return out
+}
+
+// happened is an entry's headline, which for a finished step is the step alone: the
+// sign beside it says the rest.
+func happened(e operation.Entry) line {
+	if e.Outcome == operation.Verified {
+		return line{words(e.Step), say(".")}
+	}
+	return headline(e)
 }
 
 func (s Status) footer() line {
