@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/internal/near"
 	"github.com/twokey/twokey/sandbox"
 )
 
@@ -68,11 +71,15 @@ func writeSandboxFiles(box *sandbox.Sandbox, dir string) (string, error) {
 
 type demoCommand struct {
 	Script bool   `help:"play it and exit: 0 only if the sandbox's final state is right"`
-	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate"`
+	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate or emergency"`
 }
 
 // Run plays with a sandbox and a bot in one process.
 func (c *demoCommand) Run(ctx context.Context, io streams) error {
+	play, ok := plays()[c.Play]
+	if !ok {
+		return fmt.Errorf("there is no play %q: %s", c.Play, near.Hint(c.Play, slices.Sorted(maps.Keys(plays()))))
+	}
 	dir, err := os.MkdirTemp("", "twokey-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the demo: %w", err)
@@ -89,11 +96,16 @@ func (c *demoCommand) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	return runDemo(ctx, io, box, path, c.Script)
+	return runDemo(ctx, io, box, path, c.Script, play)
+}
+
+// plays are what can be played.
+func plays() map[string]func(*play, context.Context) error {
+	return map[string]func(*play, context.Context) error{"rotate": (*play).rotate, "emergency": (*play).emergency}
 }
 
 // runDemo runs the bot beside the play. Whichever fails ends the other.
-func runDemo(ctx context.Context, io streams, box *sandbox.Sandbox, path string, script bool) error {
+func runDemo(ctx context.Context, io streams, box *sandbox.Sandbox, path string, script bool, perform func(*play, context.Context) error) error {
 	if err := setEnvironment(box.Environ(filepath.Dir(path))); err != nil {
 		return err
 	}
@@ -115,7 +127,7 @@ func runDemo(ctx context.Context, io streams, box *sandbox.Sandbox, path string,
 	g.Go(func() error {
 		defer stop()
 		p := &play{box: box, cfg: cfg, out: io.out}
-		if err := p.rotate(ctx); err != nil {
+		if err := perform(p, ctx); err != nil {
 			return withLog(err, logPath, io.err)
 		}
 		if script {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -20,7 +21,9 @@ import (
 
 	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/bot"
+	"github.com/twokey/twokey/exposure"
 	"github.com/twokey/twokey/handlers"
+	"github.com/twokey/twokey/incident"
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/integrations/entra"
 	"github.com/twokey/twokey/integrations/mcp"
@@ -84,17 +87,32 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	for _, t := range cfg.Targets {
 		rotate.Targets[t.Name] = t
 	}
-	rules := &operation.Rules{
-		Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now,
-		Planners: map[operation.Kind]operation.Planner{runbook.KindRotate: rotate},
+	reports := &incident.Reporter{Ledger: ledger{db, record}, Operations: db, Now: now}
+	emergency := &runbook.Emergency{
+		Rotate: rotate, Report: reports, Room: cfg.Room,
+		Audit: &incident.Investigator{
+			Gatherer: &exposure.Gatherer{Trail: cloud, SignIns: directory, Audits: directory, Doors: directory, Now: now},
+			Apps:     directory, ECS: cloud, History: db,
+			BotClient: runbook.ClientID(cfg.Entra.ClientID), BotPrincipal: directory.Principal, BotRole: cloud.Role,
+		},
 	}
-	runner := &operation.Runner{
-		Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(),
-		Runbooks: map[operation.Kind]operation.Runbook{runbook.KindRotate: rotate},
+	planners, runbooks := map[operation.Kind]operation.Planner{}, map[operation.Kind]operation.Runbook{}
+	for kind, book := range map[operation.Kind]interface {
+		operation.Planner
+		operation.Runbook
+	}{
+		runbook.KindRotate:    rotate,
+		runbook.KindEmergency: emergency,
+		runbook.KindFreeze:    &runbook.Freeze{Emergency: emergency, Principals: directory},
+		runbook.KindThaw:      &runbook.Freeze{Emergency: emergency, Principals: directory, Thaw: true},
+	} {
+		planners[kind], runbooks[kind] = book, book
 	}
-	answers := handlers.New(chat, rules, cfg.Targets, log)
+	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners}
+	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
+	answers := handlers.New(chat, rules, emergency, reports, cfg.Targets, log)
 	progress := func(op operation.Operation) []operation.StepState {
-		return operation.Progress(rotate.Steps(op), op)
+		return operation.Progress(runbooks[op.Kind].Steps(op), op)
 	}
 
 	listener, err := net.Listen("tcp", cfg.Listen)
@@ -120,6 +138,12 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	})
 	g.Go(func() error { return chat.RunPoster(ctx, db, db, progress) })
 	g.Go(func() error { return nudge(ctx, db, chat) })
+	g.Go(func() error {
+		if err := emergency.Learn(ctx); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "not every client id could be read; an emergency will have to", "error", err)
+		}
+		return nil
+	})
 	g.Go(func() error { return chat.Run(ctx) })
 	err = g.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -159,6 +183,35 @@ func (i inbox) Receive(ctx context.Context, intents []bot.Intent) error {
 		envelopes[n] = store.Envelope{ID: in.Envelope, Body: body}
 	}
 	return i.store.Receive(ctx, envelopes)
+}
+
+// ledger is the record as reports need it.
+type ledger struct {
+	store  *store.Store
+	record *audit.Log
+}
+
+// Entries implements incident.Ledger.
+func (l ledger) Entries(ctx context.Context, id operation.ID) ([]operation.Entry, error) {
+	return audit.OfOperation(ctx, l.store.DB(), id)
+}
+
+// Prove implements incident.Ledger.
+func (l ledger) Prove(ctx context.Context, id operation.ID) ([]byte, error) {
+	op, err := l.store.Operation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.store.SignNow(ctx, op); err != nil {
+		return nil, err
+	}
+	proof, err := audit.Prove(ctx, audit.NewDatabase(l.store.DB()), id, l.record.Known())
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = audit.WriteProof(&b, proof)
+	return b.Bytes(), err
 }
 
 // nudge tells the poster at once what this process wrote down to be told.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/twokey/twokey/bot"
 	"github.com/twokey/twokey/operation"
@@ -17,12 +18,21 @@ import (
 type Chat interface {
 	Whisper(ctx context.Context, in bot.Intent, text string) error
 	OpenModal(ctx context.Context, trigger string, m bot.Modal) error
+	Publish(ctx context.Context, in bot.Intent, title, found string, d operation.Document) error
+}
+
+// Auditor looks into the audit logs about a secret; a zero since is when the key
+// in use was made.
+type Auditor interface {
+	LookInto(ctx context.Context, target runbook.Target, since, now time.Time) (runbook.Findings, error)
 }
 
 // Handlers answers to what people do.
 type Handlers struct {
 	chat    Chat
 	rules   *operation.Rules
+	audits  Auditor
+	reports runbook.Reporter
 	targets []runbook.Target // in the configuration's order
 	log     *slog.Logger
 	table   map[route]handler
@@ -38,8 +48,8 @@ type (
 )
 
 // New returns the handlers of everything that people can use.
-func New(chat Chat, rules *operation.Rules, targets []runbook.Target, log *slog.Logger) *Handlers {
-	h := &Handlers{chat: chat, rules: rules, targets: targets, log: log}
+func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Reporter, targets []runbook.Target, log *slog.Logger) *Handlers {
+	h := &Handlers{chat: chat, rules: rules, audits: audits, reports: reports, targets: targets, log: log}
 	h.table = map[route]handler{
 		{bot.IntentCommand, "/rotate"}:             h.rotateCommand,
 		{bot.IntentSubmission, bot.CallbackRotate}: h.rotateForm,
@@ -50,6 +60,16 @@ func New(chat Chat, rules *operation.Rules, targets []runbook.Target, log *slog.
 		{bot.IntentAction, bot.ActionRetry}:        h.decide(operation.Retry),
 		{bot.IntentAction, bot.ActionUndo}:         h.decide(operation.Undo),
 		{bot.IntentAction, bot.ActionHandOver}:     h.decide(operation.HandOver),
+
+		{bot.IntentCommand, "/emergency-disable"}:     h.emergencyCommand,
+		{bot.IntentAction, bot.ActionEmergency}:       h.emergencyButton,
+		{bot.IntentSubmission, bot.CallbackEmergency}: h.emergencyForm,
+		{bot.IntentAction, bot.ActionConfirmTyped}:    h.confirmTyped,
+		{bot.IntentSubmission, bot.CallbackTyped}:     h.typedForm,
+		{bot.IntentAction, bot.ActionFreeze}:          h.freezeButton(runbook.KindFreeze),
+		{bot.IntentAction, bot.ActionThaw}:            h.freezeButton(runbook.KindThaw),
+
+		{bot.IntentCommand, "/check-audit-logs"}: h.auditCommand,
 	}
 	return h
 }
