@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func (s *Server) principalDocument(a *application, age time.Duration) document {
 		"accountEnabled": a.Principal.Enabled, "appOwnerOrganizationId": s.tenant, "appRoleAssignmentRequired": false,
 		"disabledByMicrosoftStatus": nil, "isDisabled": trueOrNull(a.Disabled), "notes": nil, "servicePrincipalType": "Application",
 		"servicePrincipalNames": []string{a.Client}, "signInAudience": "AzureADMyOrg", "tags": []string{},
-		"keyCredentials":      []document{},
+		"keyCredentials":      certificateDocuments(a.Principal.Certs),
 		"passwordCredentials": passwordDocuments(visible(a.Principal.Passwords, s.now(), age)),
 	}
 }
@@ -56,7 +57,7 @@ func certificateDocuments(list []Certificate) []document {
 	out := []document{}
 	for _, c := range list {
 		out = append(out, document{
-			"customKeyIdentifier": nil, "displayName": orNull(c.Name), "keyId": c.KeyID, "key": nil,
+			"customKeyIdentifier": orNull(c.Thumbprint), "displayName": orNull(c.Name), "keyId": c.KeyID, "key": nil,
 			"startDateTime": graphTime(c.Start), "endDateTime": graphTime(c.End),
 			"type": "AsymmetricX509Cert", "usage": "Verify",
 		})
@@ -79,13 +80,49 @@ func trueOrNull(b bool) any {
 	return true
 }
 
+// byExpansion takes $expand=owners, alone or with a $select of its own.
+var byExpansion = regexp.MustCompile(`^owners(?:\(\$select=([\w,]+)\))?$`)
+
+// mostExpanded is how many objects of a relation Graph sends along.
+const mostExpanded = 20
+
 func (s *Server) listApplications(c *call) (any, error) {
-	var all []document
-	age := s.readReplica()
-	for _, a := range s.sorted() {
-		all = append(all, s.applicationDocument(a, age))
+	var members []string
+	if expand := c.query.Get("$expand"); expand != "" {
+		m := byExpansion.FindStringSubmatch(expand)
+		if m == nil {
+			return nil, badRequest("The expression '%s' cannot be expanded here.", expand)
+		}
+		if c.expanded = []string{"owners"}; m[1] != "" {
+			members = strings.Split(m[1], ",")
+		}
 	}
-	return c.list("applications", all, nil)
+	age, all := s.readReplica(), s.sorted()
+	return c.listOf("applications", len(all), func(i int) document {
+		d := s.applicationDocument(all[i], age)
+		if len(c.expanded) > 0 {
+			d["owners"] = s.ownerDocuments(all[i], members)
+		}
+		return d
+	}, nil)
+}
+
+// ownerDocuments renders an application's owners with only these members; nil: all.
+func (s *Server) ownerDocuments(a *application, members []string) []document {
+	out := []document{}
+	for _, d := range s.owners(a) {
+		if len(out) == mostExpanded {
+			break
+		}
+		some := document{}
+		for k, v := range d {
+			if members == nil || k == "@odata.type" || slices.Contains(members, k) {
+				some[k] = v
+			}
+		}
+		out = append(out, some)
+	}
+	return out
 }
 
 func (s *Server) getApplication(c *call) (any, error) {
@@ -97,14 +134,14 @@ func (s *Server) getApplication(c *call) (any, error) {
 }
 
 func (s *Server) listServicePrincipals(c *call) (any, error) {
-	var all []document
+	var all []*application
 	age := s.readReplica()
 	for _, a := range s.sorted() {
 		if a.Principal != nil {
-			all = append(all, s.principalDocument(a, age))
+			all = append(all, a)
 		}
 	}
-	return c.list("servicePrincipals", all, nil)
+	return c.listOf("servicePrincipals", len(all), func(i int) document { return s.principalDocument(all[i], age) }, nil)
 }
 
 func (s *Server) getServicePrincipal(c *call) (any, error) {
@@ -123,6 +160,11 @@ func (s *Server) listOwners(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.list("directoryObjects", s.owners(a), nil)
+}
+
+// owners renders an application's owners.
+func (s *Server) owners(a *application) []document {
 	all := []document{}
 	for _, id := range a.Owners {
 		var d document
@@ -136,7 +178,7 @@ func (s *Server) listOwners(c *call) (any, error) {
 		}
 		all = append(all, d)
 	}
-	return c.list("directoryObjects", all, nil)
+	return all
 }
 
 func (s *Server) listFederated(c *call) (any, error) {

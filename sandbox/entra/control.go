@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/twokey/twokey/sandbox/conditions"
 )
@@ -50,7 +51,7 @@ func (a *application) clone() application {
 	c.Passwords, c.Certs, c.Federated = slices.Clone(a.Passwords), slices.Clone(a.Certs), slices.Clone(a.Federated)
 	if a.Principal != nil {
 		p := *a.Principal
-		p.Owners, p.Passwords = slices.Clone(p.Owners), slices.Clone(p.Passwords)
+		p.Owners, p.Passwords, p.Certs = slices.Clone(p.Owners), slices.Clone(p.Passwords), slices.Clone(p.Certs)
 		c.Principal = &p
 	}
 	return c
@@ -108,6 +109,15 @@ func (s *Server) controlApplications(mux *http.ServeMux) {
 		By Hand `json:"by"`
 	}) (any, error) {
 		return s.By(in.By).AddPassword(r.PathValue("client"), in.NewPassword)
+	}))
+	mux.HandleFunc("POST /applications/{client}/certificates", control(func(r *http.Request, n NewCertificate) (any, error) {
+		return s.AddCertificate(r.PathValue("client"), n)
+	}))
+	mux.HandleFunc("PUT /applications/{client}/passwords/{key}/last-use", control(func(r *http.Request, at time.Time) (any, error) {
+		return at, s.SetLastUse(r.PathValue("client"), r.PathValue("key"), at)
+	}))
+	mux.HandleFunc("POST /population", control(func(_ *http.Request, p Population) (any, error) {
+		return p, s.Populate(p)
 	}))
 	mux.HandleFunc("DELETE /applications/{client}/passwords/{key}", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, struct{}{}, s.By(Hand{}).RemovePassword(r.PathValue("client"), r.PathValue("key")))

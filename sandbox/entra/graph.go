@@ -35,6 +35,8 @@ type call struct {
 	query  url.Values
 	body   json.RawMessage
 	r      *http.Request
+	// expanded are the relations that are sent along with each entity.
+	expanded []string
 }
 
 // address is what a Graph path names: a collection, perhaps one of its members,
@@ -290,12 +292,14 @@ func (s *Server) find(a address) (*application, error) {
 	return nil, notFound(a.key)
 }
 
-// sorted returns the applications in a stable order.
+// sorted returns the applications in a stable order. Nobody may change the list.
 func (s *Server) sorted() []*application {
-	out := make([]*application, 0, len(s.applications))
-	for _, a := range s.applications {
-		out = append(out, a)
+	if s.inOrder == nil {
+		s.inOrder = make([]*application, 0, len(s.applications))
+		for _, a := range s.applications {
+			s.inOrder = append(s.inOrder, a)
+		}
+		slices.SortFunc(s.inOrder, func(a, b *application) int { return strings.Compare(a.Object, b.Object) })
 	}
-	slices.SortFunc(out, func(a, b *application) int { return strings.Compare(a.Object, b.Object) })
-	return out
+	return s.inOrder
 }

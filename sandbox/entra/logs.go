@@ -71,6 +71,16 @@ func (s *Server) noteSignIn(r *http.Request, a *application, proof credential, r
 		e.Code, e.Why = err.code, err.text
 	}
 	s.signIns = bounded(append(s.signIns, e))
+	if err == nil && e.KeyID != "" {
+		s.uses[e.KeyID] = use{e.At, e.ID}
+	}
+}
+
+// use is when a key last got a token, by which request. It is kept for good: the
+// report of it does not end with the logs' retention.
+type use struct {
+	at      time.Time
+	request string
 }
 
 func (s *Server) audit(c *call, a *application, activity string, changed map[string]change) {
@@ -208,35 +218,33 @@ func (t target) document() document {
 
 // listCredentialActivities tells of each secret when it last got a token.
 func (s *Server) listCredentialActivities(c *call) (any, error) {
-	all := []document{}
-	for _, a := range s.sorted() {
-		for origin, list := range map[string][]Password{"application": a.Passwords, "servicePrincipal": *a.passwords(true)} {
-			for _, p := range list {
-				if last := s.lastUse(p.KeyID); last != nil {
-					all = append(all, activity(a, p, origin, *last))
-				}
+	type used struct {
+		a      *application
+		p      Password
+		origin string
+	}
+	var all []used
+	note := func(a *application, list []Password, origin string) {
+		for _, p := range list {
+			if _, ok := s.uses[p.KeyID]; ok {
+				all = append(all, used{a, p, origin})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b document) int { return strings.Compare(text(a["keyId"]), text(b["keyId"])) })
-	return c.list("reports/appCredentialSignInActivities", all, nil)
-}
-
-// lastUse is not bounded by the logs' retention: the report has no end.
-func (s *Server) lastUse(keyID string) *signIn {
-	for _, e := range slices.Backward(s.signIns) {
-		if e.KeyID == keyID && e.Code == 0 {
-			return &e
-		}
+	for _, a := range s.sorted() {
+		note(a, a.Passwords, "application")
+		note(a, *a.passwords(true), "servicePrincipal")
 	}
-	return nil
+	return c.listOf("reports/appCredentialSignInActivities", len(all), func(i int) document {
+		return activity(all[i].a, all[i].p, all[i].origin, s.uses[all[i].p.KeyID])
+	}, nil)
 }
 
-func activity(a *application, p Password, origin string, last signIn) document {
+func activity(a *application, p Password, origin string, last use) document {
 	return document{
 		"id": p.KeyID, "keyId": p.KeyID, "keyType": "clientSecret", "keyUsage": "verify", "credentialOrigin": origin,
 		"appId": a.Client, "appObjectId": a.Object, "servicePrincipalObjectId": a.IDs.Principal, "resourceId": graphPrincipal,
 		"createdDateTime": graphTime(p.Start), "expirationDateTime": graphTime(p.End),
-		"signInActivity": document{"lastSignInDateTime": graphTime(last.At), "lastSignInRequestId": last.ID},
+		"signInActivity": document{"lastSignInDateTime": graphTime(last.at), "lastSignInRequestId": last.request},
 	}
 }

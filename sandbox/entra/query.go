@@ -22,23 +22,40 @@ const (
 // of each entity only what was selected. defaults names what is sent without
 // $select; nil is everything.
 func (c *call) list(context string, all []document, defaults []string) (any, error) {
-	if err := c.known("$filter", "$select", "$top", "$skiptoken", "$orderby", "$count"); err != nil {
+	return c.listOf(context, len(all), func(i int) document { return all[i] }, defaults)
+}
+
+// listOf is list for large collections: unless it must be filtered or ordered, only
+// the page that is asked for is rendered.
+func (c *call) listOf(context string, count int, render func(int) document, defaults []string) (any, error) {
+	options := []string{"$filter", "$select", "$top", "$skiptoken", "$orderby", "$count"}
+	if len(c.expanded) > 0 {
+		options = append(options, "$expand")
+	}
+	if err := c.known(options...); err != nil {
 		return nil, err
 	}
-	matching, err := filter(all, c.query.Get("$filter"))
+	if c.query.Get("$filter") != "" || c.query.Get("$orderby") != "" {
+		all := make([]document, count)
+		for i := range all {
+			all[i] = render(i)
+		}
+		matching, err := filter(all, c.query.Get("$filter"))
+		if err != nil {
+			return nil, err
+		}
+		if err := order(matching, c.query.Get("$orderby")); err != nil {
+			return nil, err
+		}
+		count, render = len(matching), func(i int) document { return matching[i] }
+	}
+	from, to, next, err := c.page(count)
 	if err != nil {
 		return nil, err
 	}
-	if err := order(matching, c.query.Get("$orderby")); err != nil {
-		return nil, err
-	}
-	page, next, err := c.page(matching)
-	if err != nil {
-		return nil, err
-	}
-	value := make([]document, 0, len(page))
-	for _, d := range page {
-		selected, err := c.selected(d, defaults)
+	value := make([]document, 0, to-from)
+	for i := from; i < to; i++ {
+		selected, err := c.selected(render(i), defaults)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +66,7 @@ func (c *call) list(context string, all []document, defaults []string) (any, err
 		out["@odata.nextLink"] = next
 	}
 	if c.query.Get("$count") == "true" {
-		out["@odata.count"] = len(matching)
+		out["@odata.count"] = count
 	}
 	return out, nil
 }
@@ -84,7 +101,7 @@ func (c *call) selected(d document, defaults []string) (document, error) {
 	}
 	out := document{}
 	for k, v := range d {
-		if names == nil || strings.HasPrefix(k, "@odata.") {
+		if names == nil || strings.HasPrefix(k, "@odata.") || slices.Contains(c.expanded, k) {
 			out[k] = v
 		}
 	}
@@ -101,13 +118,14 @@ func (c *call) selected(d document, defaults []string) (document, error) {
 	return out, nil
 }
 
-// page cuts out what $top and $skiptoken ask for, and links to what follows.
-func (c *call) page(all []document) ([]document, string, error) {
-	size, from := defaultPage, 0
+// page finds what $top and $skiptoken ask for of count entities, and the link to
+// what follows.
+func (c *call) page(count int) (from, to int, next string, err error) {
+	size := defaultPage
 	if t := c.query.Get("$top"); t != "" {
 		n, err := strconv.Atoi(t)
 		if err != nil || n < 1 || n > largestPage {
-			return nil, "", badRequest("Invalid page size specified: '%s'. Must be between 1 and %d inclusive.", t, largestPage)
+			return 0, 0, "", badRequest("Invalid page size specified: '%s'. Must be between 1 and %d inclusive.", t, largestPage)
 		}
 		size = n
 	}
@@ -117,20 +135,20 @@ func (c *call) page(all []document) ([]document, string, error) {
 			from, err = strconv.Atoi(string(raw))
 		}
 		if err != nil || from < 0 {
-			return nil, "", badRequest("The skip token is invalid.")
+			return 0, 0, "", badRequest("The skip token is invalid.")
 		}
 	}
-	from = min(from, len(all))
-	to := min(from+size, len(all))
-	if to == len(all) {
-		return all[from:to], "", nil
+	from = min(from, count)
+	to = min(from+size, count)
+	if to == count {
+		return from, to, "", nil
 	}
 	q := url.Values{}
 	for k, v := range c.query {
 		q[k] = v
 	}
 	q.Set("$skiptoken", base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(to))))
-	return all[from:to], c.base + strings.TrimPrefix(c.r.URL.EscapedPath(), "/"+c.version()) + "?" + q.Encode(), nil
+	return from, to, c.base + strings.TrimPrefix(c.r.URL.EscapedPath(), "/"+c.version()) + "?" + q.Encode(), nil
 }
 
 func (a address) version() string {

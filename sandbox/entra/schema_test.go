@@ -160,8 +160,10 @@ func richWorld(t *testing.T) *world {
 	w := newWorld(t, "AuditLog.Read.All", "Policy.Read.All", "User.Read.All", "Application.ReadWrite.All")
 	_, err := w.server.AddPassword(w.owned.Client, entra.NewPassword{Name: "hidden", OnServicePrincipal: true})
 	must(t, err)
-	_, err = w.server.AddCertificate(w.owned.Client, "signing", time.Now(), time.Now().AddDate(1, 0, 0))
-	must(t, err)
+	for _, onPrincipal := range []bool{false, true} {
+		_, err = w.server.AddCertificate(w.owned.Client, entra.NewCertificate{Name: "signing", Thumbprint: "dGh1bWI=", OnServicePrincipal: onPrincipal})
+		must(t, err)
+	}
 	must(t, w.server.AddFederatedCredential(w.owned.Client, entra.Federated{Name: "aws", Issuer: issuer, Subject: "s", Audiences: []string{"a"}}))
 	must(t, w.server.By(entra.Hand{}).AddOwner(w.owned.Client, w.user))
 	must(t, w.server.By(entra.Hand{}).AddFederatedCredential(w.owned.Client, entra.Federated{Name: "ci", Issuer: issuer, Subject: "ci", Audiences: []string{"a"}}))

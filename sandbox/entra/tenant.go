@@ -56,12 +56,22 @@ type Password struct {
 	Revoked bool      `json:"revoked,omitempty"`
 }
 
-// Certificate is one certificate of an application.
+// NewCertificate is what a certificate is seeded with.
+type NewCertificate struct {
+	Name               string    `json:"name"`
+	Start              time.Time `json:"start,omitzero"` // now when zero
+	End                time.Time `json:"end,omitzero"`   // a year after Start when zero
+	Thumbprint         string    `json:"thumbprint,omitempty"`
+	OnServicePrincipal bool      `json:"on_service_principal,omitempty"`
+}
+
+// Certificate is one certificate of an application or a service principal.
 type Certificate struct {
-	KeyID string    `json:"key_id"`
-	Name  string    `json:"name"`
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
+	KeyID      string    `json:"key_id"`
+	Name       string    `json:"name"`
+	Start      time.Time `json:"start"`
+	End        time.Time `json:"end"`
+	Thumbprint string    `json:"thumbprint,omitempty"` // customKeyIdentifier
 }
 
 // Federated lets tokens of another issuer sign an application in.
@@ -110,9 +120,10 @@ type application struct {
 }
 
 type principal struct {
-	Enabled   bool       `json:"enabled"`
-	Owners    []string   `json:"owners"`
-	Passwords []Password `json:"passwords"`
+	Enabled   bool          `json:"enabled"`
+	Owners    []string      `json:"owners"`
+	Passwords []Password    `json:"passwords"`
+	Certs     []Certificate `json:"certificates"`
 }
 
 // AddApplication registers an application, with a service principal unless told
@@ -137,6 +148,7 @@ func (s *Server) AddApplication(n NewApplication) IDs {
 		a.Principal = &principal{Enabled: true}
 	}
 	s.applications[strings.ToLower(a.Client)] = a
+	s.inOrder = nil
 	return a.IDs
 }
 
@@ -181,12 +193,65 @@ func (s *Server) RevokePassword(client, keyID string) error {
 
 // AddCertificate seeds a certificate. Nothing can sign in with it; it is there
 // to be listed and to expire.
-func (s *Server) AddCertificate(client, name string, start, end time.Time) (Certificate, error) {
-	c := Certificate{KeyID: uuid.NewString(), Name: name, Start: start, End: end}
+func (s *Server) AddCertificate(client string, n NewCertificate) (Certificate, error) {
+	if n.Start.IsZero() {
+		n.Start = s.now()
+	}
+	if n.End.IsZero() {
+		n.End = n.Start.AddDate(1, 0, 0)
+	}
+	c := Certificate{KeyID: uuid.NewString(), Name: n.Name, Start: n.Start.UTC(), End: n.End.UTC(), Thumbprint: n.Thumbprint}
 	return c, s.change(client, func(a *application) error {
-		a.Certs = append(a.Certs, c)
+		switch {
+		case !n.OnServicePrincipal:
+			a.Certs = append(a.Certs, c)
+		case a.Principal == nil:
+			return fmt.Errorf("service principal of %s: %w", client, ErrUnknown)
+		default:
+			a.Principal.Certs = append(a.Principal.Certs, c)
+		}
 		return nil
 	})
+}
+
+// SetLastUse has the report tell that a key last got a token at that instant.
+func (s *Server) SetLastUse(client, keyID string, at time.Time) error {
+	return s.changePassword(client, keyID, func(p *Password) { s.uses[p.KeyID] = use{at, uuid.NewString()} })
+}
+
+// Population is many applications at once, for what must bear a large tenant.
+type Population struct {
+	Applications int    `json:"applications"`
+	Keys         int    `json:"keys"` // of each
+	Name         string `json:"name"` // what the applications' names begin with
+	Owner        string `json:"owner,omitempty"`
+	Used         bool   `json:"used,omitempty"` // every key got a token once
+}
+
+// Populate adds a population. The keys end at different days of the two years
+// that begin a month ago.
+func (s *Server) Populate(p Population) error {
+	for n := range p.Applications {
+		ids := s.AddApplication(NewApplication{Name: fmt.Sprintf("%s-%05d", p.Name, n)})
+		if p.Owner != "" {
+			if err := s.AddOwner(ids.Client, p.Owner); err != nil {
+				return err
+			}
+		}
+		for k := range p.Keys {
+			end := s.now().AddDate(0, 0, (n*p.Keys+k)%730-30)
+			key, err := s.AddPassword(ids.Client, NewPassword{Name: fmt.Sprintf("key %d", k), Start: end.AddDate(-2, 0, 0), End: end})
+			if err != nil {
+				return err
+			}
+			if p.Used {
+				if err := s.SetLastUse(ids.Client, key.KeyID, s.now().Add(-time.Hour)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // AddFederatedCredential lets a token of f.Issuer about f.Subject sign the

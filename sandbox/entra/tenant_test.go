@@ -574,7 +574,7 @@ func TestCollectionsAreFilteredSelectedAndPaged(t *testing.T) {
 	}
 	same(t, 3, len(seen))
 
-	for _, bad := range []string{"$filter=colour eq 'red'", "$filter=appId eq", "$filter=(appId eq 'x'", "$filter=appId like 'x'", "$select=colour", "$top=0", "$expand=owners", "$skiptoken=x"} {
+	for _, bad := range []string{"$filter=colour eq 'red'", "$filter=appId eq", "$filter=(appId eq 'x'", "$filter=appId like 'x'", "$select=colour", "$top=0", "$expand=extensionProperties", "$skiptoken=x"} {
 		name, value, _ := strings.Cut(bad, "=")
 		status, _ := w.graph("GET", "/v1.0/applications?"+url.Values{name: {value}}.Encode(), nil)
 		if status != 400 {
