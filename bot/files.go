@@ -15,7 +15,7 @@ import (
 func (p *poster) sendFile(ctx context.Context, n operation.Notice, spot place) (operation.MessageID, error) {
 	d := spot.document
 	if err := p.upload(ctx, d, spot); err != nil {
-		if refusedForGood(err) && !roomLost(err) {
+		if refusedForGood(err) && !closed(err) {
 			p.b.log.ErrorContext(ctx, "a document could not be uploaded", "operation", n.Operation, "document", d.Name, "error", err)
 			return p.sendAs(ctx, n, spot, FileNote(d, refusalWords(err)))
 		}

@@ -332,8 +332,7 @@ func (p *poster) openOrGiveUp(ctx context.Context, n operation.Notice, spot plac
 	if err := p.outbox.RoomOpened(ctx, spot.op.ID, "", trouble); err != nil {
 		return spot, fmt.Errorf("note that %s has no room: %w", spot.op.ID, err)
 	}
-	spot.channel, spot.thread, spot.note = spot.op.Channel, spot.op.Card, RoomNote(trouble, nil)
-	return spot, nil
+	return withoutRoom(spot, trouble)
 }
 
 // deaf reports whether Slack answers nothing at all just now.

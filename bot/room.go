@@ -46,8 +46,7 @@ func (p *poster) room(ctx context.Context, n operation.Notice, spot place, a att
 	}
 	spot.op = op
 	if op.RoomTrouble != "" {
-		spot.channel, spot.thread, spot.note = op.Channel, op.Card, RoomNote(op.RoomTrouble, nil)
-		return spot, nil
+		return withoutRoom(spot, op.RoomTrouble)
 	}
 	spot.channel, spot.thread, spot.inRoom = op.RoomChannel, "", true
 	if op.Plan.Room.Channel == "" { // people's own channel keeps its topic
@@ -61,6 +60,15 @@ func (p *poster) room(ctx context.Context, n operation.Notice, spot place, a att
 	}
 	spot.silent = len(missing) == 0
 	spot.note = RoomNote("", missing)
+	return spot, nil
+}
+
+// withoutRoom has the thread under the card say why there is no room.
+func withoutRoom(spot place, trouble string) (place, error) {
+	spot.channel, spot.thread, spot.note = spot.op.Channel, spot.op.Card, RoomNote(trouble, nil)
+	if spot.thread == "" {
+		return spot, errNoCard
+	}
 	return spot, nil
 }
 
@@ -323,15 +331,23 @@ func roomTrouble(err error, name string) string {
 	return refusalWords(err)
 }
 
-// roomLost reports that nothing can be posted in a room any more: somebody
-// archived it, or took the bot out of it.
-func roomLost(err error) bool {
+// closed reports that a channel takes nothing any more: somebody archived it, or
+// took the bot out of it.
+func closed(err error) bool {
 	switch errorCode(err) {
-	case "channel_not_found", "not_in_channel", "is_archived", "is_inactive",
-		"restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel":
+	case "channel_not_found", "not_in_channel", "is_archived", "is_inactive":
 		return true
 	}
 	return false
+}
+
+// roomLost reports that no message can be posted in a room any more.
+func roomLost(err error) bool {
+	switch errorCode(err) {
+	case "restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel":
+		return true
+	}
+	return closed(err)
 }
 
 // leaveRoom has the thread under the card serve from now on.
@@ -357,7 +373,12 @@ func (p *poster) furnish(ctx context.Context, op operation.Operation, status ope
 		p.once("card "+string(op.ID), func() error {
 			return p.bookmark(ctx, room, "Card", p.permalink(ctx, op.Channel, op.Card), ":key:")
 		}),
-		p.once("runbook "+string(op.ID), func() error { return p.bookmark(ctx, room, "Runbook", runbook, ":book:") }),
+		p.once("runbook "+string(op.ID), func() error {
+			if runbook == "" {
+				return nil
+			}
+			return p.bookmark(ctx, room, "Runbook", runbook, ":book:")
+		}),
 	)
 	if err != nil {
 		p.b.log.WarnContext(ctx, "the incident channel lacks its pin or a bookmark", "operation", op.ID, "channel", room, "error", err)
@@ -374,11 +395,13 @@ func (p *poster) pin(ctx context.Context, channel operation.ChannelID, message o
 	})
 }
 
-// bookmark adds a bookmark, or leads the one of that title elsewhere. Without an
-// address there is none.
+// errNoAddress says that Slack did not tell a message's address.
+var errNoAddress = errors.New("the message has no address")
+
+// bookmark adds a bookmark, or leads the one of that title elsewhere.
 func (p *poster) bookmark(ctx context.Context, channel operation.ChannelID, title, url, emoji string) error {
 	if url == "" {
-		return nil
+		return fmt.Errorf("bookmark %s in %s: %w", title, channel, errNoAddress)
 	}
 	return p.insist(ctx, func() error {
 		all, err := p.b.poster.ListBookmarksContext(ctx, string(channel))
