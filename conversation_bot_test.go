@@ -46,7 +46,7 @@ type runningBot struct {
 func testPace() Pace {
 	return Pace{
 		Proof:    runbook.Proof{Tokens: 5, Reads: 3, Gap: 10 * time.Millisecond},
-		Patience: 6 * time.Second,
+		Patience: 8 * time.Second,
 		Spacing:  time.Millisecond, EditSpacing: time.Millisecond,
 	}
 }

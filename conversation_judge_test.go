@@ -92,6 +92,9 @@ func (c *conversation) recordVerifies() error {
 		posted = append(posted, audit.FindCheckpoints(m.Text)...)
 	}
 	report, err := audit.Verify(ctx, src, posted, known)
+	if len(posted) == 0 { // nothing has ended yet, so nothing was signed
+		report.Findings = slices.DeleteFunc(report.Findings, func(f audit.Finding) bool { return f.Fault == audit.NotSigned })
+	}
 	if err == nil && !report.Whole() {
 		err = fmt.Errorf("%+v", report.Findings)
 	}

@@ -39,6 +39,12 @@ func peopleVerbs() []verb {
 		{pattern: who + `'s last envelope arrives again`, act: func(c *conversation, a []string) error { return c.box.Slack.Redeliver(c.sent[a[0]]) }},
 
 		{pattern: who + ` reads (.+)`, look: (*conversation).reads},
+		{pattern: who + ` or ` + who + ` reads (.+)`, look: func(c *conversation, a []string) error {
+			if err := c.reads([]string{a[0], a[2]}); err != nil {
+				return c.reads([]string{a[1], a[2]})
+			}
+			return nil
+		}},
 		{pattern: who + ` never reads (.+)`, act: (*conversation).neverReads},
 		{pattern: who + ` sees the form (.+)`, look: (*conversation).seesForm},
 		{pattern: who + `'s form has (\w+)=(.*)`, look: (*conversation).formHas},
@@ -50,6 +56,7 @@ func peopleVerbs() []verb {
 		{pattern: `card has the buttons (.+)`, look: func(c *conversation, a []string) error { return c.cardHas(a[0]) }},
 		{pattern: `there (?:is|are) (\d+) cards?`, look: (*conversation).thereAreCards},
 		{pattern: `look at card (\d+)`, act: (*conversation).lookAtCard},
+		{pattern: `nobody is pinged by the card`, look: (*conversation).nobodyIsPinged},
 		{pattern: `nobody is asked`, act: (*conversation).nobodyIsAsked},
 		{pattern: `thread shows (.+)`, look: (*conversation).threadShows},
 		{pattern: `thread never shows (.+)`, act: (*conversation).threadNeverShows},
@@ -412,6 +419,20 @@ func (c *conversation) cardHas(buttons string) error {
 	}
 	if got := strings.Join(shown, ", "); got != buttons {
 		return fmt.Errorf("the card's buttons are %q", got)
+	}
+	return nil
+}
+
+// nobodyIsPinged: a card names people, and rings with nobody but the requester.
+func (c *conversation) nobodyIsPinged([]string) error {
+	card, err := c.theCard("")
+	if err != nil {
+		return err
+	}
+	for _, id := range card.Mentions {
+		if c.name(id) != "alice" {
+			return fmt.Errorf("the card rings with %s", c.name(id))
+		}
 	}
 	return nil
 }

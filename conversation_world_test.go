@@ -73,7 +73,8 @@ func platformVerbs() []verb {
 		{pattern: secret + ` has (\d+) keys?`, look: (*conversation).hasKeys},
 		{pattern: `key of ` + secret + ` ends in (\d+) (days|months)`, look: (*conversation).keyEnds},
 		{pattern: `somebody (writes|deletes|makes) (the|the pending|the client id) parameter of ` + secret + `(?: (?:as|with) (.+))?`, act: (*conversation).somebodyWrites},
-		{pattern: `somebody (adds|removes) (?:a|the) key (?:of|to) ` + secret, act: (*conversation).somebodyKeys},
+		{pattern: `somebody (adds|removes|revokes) (?:a|the) key (?:of|to) ` + secret, act: (*conversation).somebodyKeys},
+		{pattern: `the bot no longer owns ` + secret, act: (*conversation).disown},
 		{pattern: `somebody redeploys ` + secret, act: func(c *conversation, a []string) error {
 			return c.update(a[0], &ecs.UpdateServiceInput{ForceNewDeployment: true})
 		}},
@@ -158,9 +159,12 @@ func (c *conversation) group(a []string) error {
 }
 
 func (c *conversation) user(a []string) error {
+	ours := c.box.Slack.Team().ID
 	return c.box.Slack.ChangeUser(a[0], func(u *slack.User) {
 		u.Restricted, u.Bot, u.Deleted = a[1] == "a guest", a[1] == "a bot", a[1] == "deactivated"
 		switch a[1] {
+		case "a full member again":
+			u.TeamID = ours
 		case "a stranger":
 			u.TeamID = "T0VENDOR001"
 		case "without e-mail":
@@ -376,10 +380,21 @@ func (c *conversation) somebodyKeys(a []string) error {
 	}
 	for _, k := range v.Keys {
 		if k.Live {
+			if a[0] == "revokes" {
+				return c.box.Entra.RevokePassword(s.ClientID, k.ID)
+			}
 			return c.box.Entra.RemovePassword(s.ClientID, k.ID)
 		}
 	}
 	return errors.New("there is no live key")
+}
+
+func (c *conversation) disown(a []string) error {
+	s, err := c.secret(a[0])
+	if err != nil {
+		return err
+	}
+	return c.box.Entra.RemoveOwner(s.ClientID, c.box.Team.Bot.Principal)
 }
 
 func (c *conversation) update(name string, in *ecs.UpdateServiceInput) error {

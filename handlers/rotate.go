@@ -95,18 +95,26 @@ func (h *Handlers) names(words []string) (wish, []string, error) {
 	if len(words) > 0 {
 		w.server = strings.ToLower(words[0])
 		if !slices.Contains(h.servers(), w.server) {
-			return w, nil, operation.Refuse(codeUnknownServer, "I don't know the server %q: %s. Nothing was changed.", words[0], near.Hint(w.server, h.servers()))
+			return w, nil, operation.Refuse(codeUnknownServer, "I don't know the server %q, so nothing was changed. %s", words[0], meant(w.server, h.servers()))
 		}
 		words = words[1:]
 	}
 	if len(words) > 0 {
 		w.environment = strings.ToLower(words[0])
 		if _, found := h.target(w.server, w.environment); !found {
-			return w, nil, operation.Refuse(codeUnknownEnvironment, "I don't know the environment %q of %s: %s. Nothing was changed.", words[0], w.server, near.Hint(w.environment, h.environments(w.server)))
+			return w, nil, operation.Refuse(codeUnknownEnvironment, "I don't know the environment %q of %s, so nothing was changed. %s", words[0], w.server, meant(w.environment, h.environments(w.server)))
 		}
 		words = words[1:]
 	}
 	return w, words, nil
+}
+
+// meant helps whoever mistyped a name.
+func meant(word string, known []string) string {
+	if name, ok := near.Match(word, known); ok {
+		return "Did you mean " + name + "?"
+	}
+	return "I know " + strings.Join(known, ", ") + "."
 }
 
 // isChange tells a change reference from the first word of a reason: by the

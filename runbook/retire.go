@@ -38,8 +38,15 @@ func (j job) retire() []operation.Step {
 	}
 }
 
-// overlap waits, once, for the configured time.
-func (j job) overlap(_ context.Context, run *operation.Run) (string, error) {
+// overlap waits, once, for the configured time. The pending parameter goes before
+// it: the live one holds the same text, and one copy less may be read for so long.
+func (j job) overlap(ctx context.Context, run *operation.Run) (string, error) {
+	if err := run.Fence(ctx); err != nil {
+		return "", err
+	}
+	if err := j.Params.Delete(ctx, j.target.PendingParameter()); err != nil {
+		return "", fmt.Errorf("delete the pending parameter: %w", err)
+	}
 	until := run.Now().Add(j.plan.Overlap)
 	if j.plan.UntilExpiry {
 		until = j.plan.OldEnds
@@ -184,7 +191,7 @@ func (j job) refusedInARow(ctx context.Context, _ *operation.Run) (string, error
 	return fmt.Sprintf("%d of %d token requests with the old secret refused in a row (AADSTS%d). Tokens issued before may live on for about an hour.", j.Proof.Tokens, j.Proof.Tokens, last.Codes[0]), nil
 }
 
-// clearUp removes the pending parameter and the old version's label: a labelled
+// clearUp removes the pending parameter, should it be back, and the old version's label: a labelled
 // oldest version would block SSM's 101st put.
 func (j job) clearUp(ctx context.Context, run *operation.Run) (string, error) {
 	if err := run.Fence(ctx); err != nil {

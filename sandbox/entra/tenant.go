@@ -167,6 +167,18 @@ func (s *Server) AddOwner(client, owner string) error {
 	})
 }
 
+// RemoveOwner takes an owner of the application and of its service principal away.
+func (s *Server) RemoveOwner(client, owner string) error {
+	return s.change(client, func(a *application) error {
+		is := func(id string) bool { return id == owner }
+		a.Owners = slices.DeleteFunc(a.Owners, is)
+		if a.Principal != nil {
+			a.Principal.Owners = slices.DeleteFunc(a.Principal.Owners, is)
+		}
+		return nil
+	})
+}
+
 // AddPassword seeds a secret that every replica knows at once.
 func (s *Server) AddPassword(client string, n NewPassword) (Password, error) {
 	p := s.newPassword(n)
