@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -13,9 +16,15 @@ import (
 	"github.com/twokey/twokey/runbook"
 )
 
-// Read implements runbook.Parameters.
+// Read implements runbook.Parameters. The history is read beside the value; should
+// the version be too new to be in it, once more.
 func (c *Client) Read(ctx context.Context, name string) (runbook.Parameter, error) {
+	bare, _, _ := strings.Cut(name, ":")
+	var versions []types.ParameterHistory
+	var wg sync.WaitGroup
+	wg.Go(func() { versions, _ = c.history(ctx, bare) }) // what is missing is asked for again, and then the error counts
 	out, err := c.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: sdk.Bool(true)})
+	wg.Wait()
 	if err != nil {
 		return runbook.Parameter{}, noParameter(refused("ssm:GetParameter "+name, err))
 	}
@@ -23,31 +32,40 @@ func (c *Client) Read(ctx context.Context, name string) (runbook.Parameter, erro
 		Name: sdk.ToString(out.Parameter.Name), Version: out.Parameter.Version, Type: string(out.Parameter.Type),
 		Modified: sdk.ToTime(out.Parameter.LastModifiedDate), Value: operation.NewSecret(sdk.ToString(out.Parameter.Value)),
 	}
-	entry, err := c.version(ctx, p.Name, p.Version)
-	if err != nil {
-		return runbook.Parameter{}, err
+	entry, found := version(versions, p.Version)
+	if !found {
+		if versions, err = c.history(ctx, p.Name); err != nil {
+			return runbook.Parameter{}, err
+		}
+		if entry, found = version(versions, p.Version); !found {
+			return runbook.Parameter{}, fmt.Errorf("ssm:GetParameterHistory %s: version %d is not in it", p.Name, p.Version)
+		}
 	}
 	p.KMSKey, p.Labels = sdk.ToString(entry.KeyId), entry.Labels
 	return p, nil
 }
 
-// version finds the history's entry of a version: only there do the key and
-// the labels stand beside the version that they belong to. Values stay
-// encrypted.
-func (c *Client) version(ctx context.Context, name string, number int64) (types.ParameterHistory, error) {
+// history reads all versions: only there do the key and the labels stand beside
+// the version that they belong to. Values stay encrypted.
+func (c *Client) history(ctx context.Context, name string) ([]types.ParameterHistory, error) {
+	var out []types.ParameterHistory
 	pages := ssm.NewGetParameterHistoryPaginator(c.ssm, &ssm.GetParameterHistoryInput{Name: &name, MaxResults: sdk.Int32(50)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return types.ParameterHistory{}, noParameter(refused("ssm:GetParameterHistory "+name, err))
+			return nil, noParameter(refused("ssm:GetParameterHistory "+name, err))
 		}
-		for _, v := range page.Parameters {
-			if v.Version == number {
-				return v, nil
-			}
-		}
+		out = append(out, page.Parameters...)
 	}
-	return types.ParameterHistory{}, fmt.Errorf("ssm:GetParameterHistory %s: version %d is not in it", name, number)
+	return out, nil
+}
+
+func version(versions []types.ParameterHistory, number int64) (types.ParameterHistory, bool) {
+	i := slices.IndexFunc(versions, func(v types.ParameterHistory) bool { return v.Version == number })
+	if i < 0 {
+		return types.ParameterHistory{}, false
+	}
+	return versions[i], true
 }
 
 // noParameter makes SSM's ways of saying "there is none" runbook's.
