@@ -39,6 +39,8 @@ const (
 	shift = 20 * time.Second
 	// pause is the wait after a failure that another try may mend.
 	pause = time.Second
+	// firstLook is the shortest wait before a step is tried again.
+	firstLook = 100 * time.Millisecond
 	// planTime is how long the second look at the plan may take to succeed.
 	planTime = 2 * time.Minute
 )
@@ -109,9 +111,11 @@ func (r *Runner) advance(ctx context.Context, op *Operation) (time.Duration, err
 func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error) {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
+	approved := make(chan error, 1)
+	go func() { approved <- r.Rules.StillApproved(call, *op) }()
 	plan, err := r.Rules.Planners[op.Kind].Plan(call, *op)
-	if err == nil {
-		err = r.Rules.StillApproved(call, *op)
+	if still := <-approved; err == nil {
+		err = still
 	}
 	var refusal *Refusal
 	switch {
@@ -280,11 +284,14 @@ func (r *Runner) again(op Operation, within time.Duration, err error) (time.Dura
 	if IsPermanent(err) || errors.As(err, &refusal) || time.Since(op.StepSince) > within {
 		return 0, false
 	}
+	wait := pause
 	var notYet NotYet
 	if errors.As(err, &notYet) {
-		return notYet.After, true
+		wait = notYet.After
 	}
-	return pause, true
+	// What takes long is looked at less often: a look comes late by a small part
+	// of what was waited for.
+	return min(wait, max(firstLook, time.Since(op.StepSince)/16)), true
 }
 
 // hold keeps the lease while a step waits, or turns it back to be done again.
