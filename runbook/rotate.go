@@ -41,7 +41,7 @@ type Rotate struct {
 type Proof struct {
 	Tokens int           // token requests in a row with the same answer
 	Reads  int           // equal reads in a row before a key counts as gone
-	Gap    time.Duration // between two of them
+	Gap    time.Duration // from the beginning of one to that of the next
 }
 
 // DefaultProof is what production uses.
@@ -256,18 +256,21 @@ func (j job) tokensInARow(ctx context.Context, run *operation.Run) (string, erro
 	return fmt.Sprintf("%d of %d fresh token requests granted in a row with key %s.", j.Proof.Tokens, j.Proof.Tokens, run.Facts[factNewKey]), nil
 }
 
-// inARow calls f n times with the proof's gap between; the first error ends it.
+// inARow calls f n times, each the proof's gap after the one before began; the
+// first error ends it.
 func (j job) inARow(ctx context.Context, n int, f func() error) error {
 	for i := range n {
-		if i > 0 {
-			select {
-			case <-time.After(j.Proof.Gap):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
+		next := time.After(j.Proof.Gap)
 		if err := f(); err != nil {
 			return err
+		}
+		if i == n-1 {
+			break
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -390,6 +393,14 @@ func (j job) deployAfter(ctx context.Context, run *operation.Run, written time.T
 // tasksRunNew: the deployment is complete, and every running task was created by
 // it after the parameter was written.
 func (j job) tasksRunNew(ctx context.Context, run *operation.Run) (string, error) {
+	// While it rolls out only ECS is asked; what was written is judged at the end.
+	service, err := j.ECS.Service(ctx, j.target.Cluster, j.target.Service)
+	if err != nil {
+		return "", fmt.Errorf("read the service: %w", err)
+	}
+	if err := complete(service, run.Facts[factDeployment]); err != nil {
+		return "", err
+	}
 	live, err := j.liveIsOurs(ctx, run)
 	if err != nil {
 		return "", err
