@@ -1,0 +1,160 @@
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Filter says which items are wanted. What is empty filters nothing; of a list,
+// one that fits is enough. Letters may be small or capital.
+type Filter struct {
+	Kinds        []Kind
+	Statuses     []Status
+	Environments []string
+	Servers      []string
+	// Owners are parts of owners' names, or channels; NoOwner is who has none.
+	Owners []string
+	// Text is a part of anything that names an item.
+	Text string
+	// Configured leaves out what the configuration does not know: the keys of other
+	// applications.
+	Configured bool
+}
+
+// NoOwner is the filter for what nobody owns.
+const NoOwner = "none"
+
+// Matches reports whether the filter wants the item.
+func (f Filter) Matches(i Item) bool {
+	return oneOf(f.Kinds, func(k Kind) bool { return k == i.Kind }) &&
+		oneOf(f.Statuses, func(s Status) bool { return s == i.Status }) &&
+		oneOf(f.Environments, func(e string) bool { return strings.EqualFold(e, i.Feeds.Environment) }) &&
+		oneOf(f.Servers, func(s string) bool { return strings.EqualFold(s, i.Feeds.Server) }) &&
+		oneOf(f.Owners, func(o string) bool { return owns(o, i) }) &&
+		(!f.Configured || i.configured()) && i.mentions(f.Text)
+}
+
+// configured reports whether an item is of something in the configuration. What
+// could not be read at all may be.
+func (i Item) configured() bool {
+	return i.Feeds.Secret != "" || i.Kind == ACM || i.Kind == TLS || i.Status == Unknown
+}
+
+// oneOf reports whether one of the list fits, or nothing is asked for.
+func oneOf[T any](list []T, fits func(T) bool) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, fits)
+}
+
+func owns(o string, i Item) bool {
+	if strings.EqualFold(o, NoOwner) {
+		return i.OwnerFrom == ""
+	}
+	return i.OwnerFrom != "" && (contains(i.Owner.Name, o) || strings.EqualFold(string(i.Owner.Channel), o))
+}
+
+func contains(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
+func (i Item) mentions(text string) bool {
+	if text == "" {
+		return true
+	}
+	return slices.ContainsFunc([]string{
+		i.Name, i.Key, string(i.KeyID), string(i.Client), i.Application, i.ARN, i.Issuer, i.Owner.Name,
+		string(i.Feeds.Secret), i.Feeds.Parameter, i.Feeds.Cluster, i.Feeds.Service, i.Feeds.Endpoint, strings.Join(i.Feeds.Resources, " "),
+	}, func(s string) bool { return contains(s, text) })
+}
+
+// Select returns the part of the inventory that the filter wants. Findings are
+// kept that concern what the filter names; gaps always are, since what they hide
+// might have been wanted.
+func (v Inventory) Select(f Filter) Inventory {
+	out := v
+	out.Items, out.Findings = []Item{}, []Finding{}
+	for _, i := range v.Items {
+		if f.Matches(i) {
+			out.Items = append(out.Items, i)
+		}
+	}
+	for _, one := range v.Findings {
+		if f.wants(one) {
+			out.Findings = append(out.Findings, one)
+		}
+	}
+	return out
+}
+
+// wants judges a finding by what it has in common with items: a finding has no
+// kind of theirs and no status.
+func (f Filter) wants(one Finding) bool {
+	i := Item{Feeds: one.Feeds, Owner: one.Owner, Name: one.Text}
+	i.Owner, i.OwnerFrom = configured(one.Owner)
+	f.Kinds, f.Statuses, f.Configured = nil, nil, false
+	return f.Matches(i)
+}
+
+// ParseKind reads a kind as people type it.
+func ParseKind(text string) (Kind, error) { return parse(text, "kind", Kinds()) }
+
+// ParseStatus reads a status as people type it.
+func ParseStatus(text string) (Status, error) { return parse(text, "status", Statuses()) }
+
+// ParseOrder reads an order as people type it.
+func ParseOrder(text string) (Order, error) { return parse(text, "order", Orders()) }
+
+func parse[T ~string](text, what string, known []T) (T, error) {
+	for _, k := range known {
+		if strings.EqualFold(text, string(k)) {
+			return k, nil
+		}
+	}
+	words := make([]string, len(known))
+	for n, k := range known {
+		words[n] = string(k)
+	}
+	return "", fmt.Errorf("there is no %s %q; there are %s", what, text, strings.Join(words, ", "))
+}
+
+// Order is an order of items.
+type Order string
+
+// The orders. Each ends with the id, so that the same items are always in the same
+// order.
+const (
+	ByUrgency Order = "urgency" // overdue, unknown, due, fine; in each, what ends first
+	ByEnd     Order = "end"     // what ends first; unknown ends before all
+	ByName    Order = "name"
+	ByOwner   Order = "owner" // in each, by urgency; what nobody owns first
+)
+
+// Orders lists all orders.
+func Orders() []Order { return []Order{ByUrgency, ByEnd, ByName, ByOwner} }
+
+// Sort puts items in an order.
+func Sort(items []Item, by Order) {
+	slices.SortFunc(items, func(a, b Item) int { return cmp.Or(by.compare(a, b), cmp.Compare(a.ID, b.ID)) })
+}
+
+func (o Order) compare(a, b Item) int {
+	switch o {
+	case ByEnd:
+		return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Name, b.Name))
+	case ByName:
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), a.End.Compare(b.End))
+	case ByOwner:
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Owner.Name), strings.ToLower(b.Owner.Name)), ByUrgency.compare(a, b))
+	default:
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.End.Compare(b.End), cmp.Compare(a.Name, b.Name))
+	}
+}
+
+// rank is how far down an item stands. What was replaced hurts nobody when it ends.
+func (i Item) rank() int {
+	if i.Replaced {
+		return len(Statuses())
+	}
+	return slices.Index(Statuses(), i.Status)
+}
