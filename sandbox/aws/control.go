@@ -15,6 +15,7 @@ func (s *Server) Control() http.Handler {
 	mux.HandleFunc("GET /settings", s.controlSettings)
 	mux.HandleFunc("PATCH /settings", s.changeSettings)
 	mux.HandleFunc("POST /parameters", took(func(_ *http.Request, p Parameter) (any, error) { return p.Name, s.SeedParameter(p) }))
+	mux.HandleFunc("POST /certificates", took(func(_ *http.Request, c Certificate) (any, error) { return s.SeedCertificate(c) }))
 	mux.HandleFunc("POST /keys", took(func(_ *http.Request, keyID string) (any, error) { s.SeedKey(keyID); return keyID, nil }))
 	mux.HandleFunc("POST /roles", took(func(_ *http.Request, r Role) (any, error) { return r.Name, s.SeedRole(r) }))
 	mux.HandleFunc("POST /services", took(func(r *http.Request, v Service) (any, error) { return v.Name, s.SeedService(r.Context(), v) }))

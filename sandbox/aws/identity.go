@@ -91,12 +91,25 @@ func uniqueID(prefix, name string) string {
 
 // accessKey reads the access key id from a Signature Version 4 header.
 func accessKey(r *http.Request) string {
-	_, rest, found := strings.Cut(r.Header.Get("Authorization"), "Credential=")
-	if !found {
+	key, _, _ := strings.Cut(scope(r), "/")
+	return key
+}
+
+// signedRegion reads the region from the same header. Only ACM's certificates are
+// kept by region.
+func signedRegion(r *http.Request) string {
+	parts := strings.Split(scope(r), "/") // key/day/region/service/aws4_request
+	if len(parts) < 3 {
 		return ""
 	}
-	key, _, _ := strings.Cut(rest, "/")
-	return key
+	return parts[2]
+}
+
+// scope is the credential's scope, with the key before it.
+func scope(r *http.Request) string {
+	_, rest, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	value, _, _ := strings.Cut(rest, ",")
+	return value
 }
 
 // host is the address without its port.

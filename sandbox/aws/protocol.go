@@ -38,6 +38,7 @@ type call struct {
 	address   string // whom CloudTrail names as source
 	agent     string
 	id        string // request id
+	region    string // that the request was signed for
 }
 
 // protocol is how a service's requests name their operation and how it answers.
@@ -64,8 +65,9 @@ func apis() map[string]api {
 		"AmazonEC2ContainerServiceV20141113": {"ecs", "ecs.amazonaws.com", jsonProtocol, ""},
 		"CloudTrail_20131101":                {"cloudtrail", "cloudtrail.amazonaws.com", jsonProtocol, ""},
 		"com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": {"cloudtrail", "cloudtrail.amazonaws.com", jsonProtocol, ""},
-		"2011-06-15": {"sts", "sts.amazonaws.com", queryProtocol, "https://sts.amazonaws.com/doc/2011-06-15/"},
-		"2010-05-08": {"iam", "iam.amazonaws.com", queryProtocol, "https://iam.amazonaws.com/doc/2010-05-08/"},
+		"CertificateManager": {"acm", "acm.amazonaws.com", jsonProtocol, ""},
+		"2011-06-15":         {"sts", "sts.amazonaws.com", queryProtocol, "https://sts.amazonaws.com/doc/2011-06-15/"},
+		"2010-05-08":         {"iam", "iam.amazonaws.com", queryProtocol, "https://iam.amazonaws.com/doc/2010-05-08/"},
 	}
 }
 
@@ -148,7 +150,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	c := call{now: s.cond.Clock.Now(), id: uuid.NewString(), agent: r.UserAgent(), address: sourceAddress(r)}
+	c := call{now: s.cond.Clock.Now(), id: uuid.NewString(), agent: r.UserAgent(), address: sourceAddress(r), region: signedRegion(r)}
 	a, name, ok := target(r, body)
 	if !ok {
 		writeError(w, a, c.id, &apiError{Code: "UnknownOperationException", Status: http.StatusNotFound})
@@ -241,6 +243,8 @@ func (s *Server) operations() map[string]operation {
 		"ecs.DescribeTaskDefinition":     jsonOp(s.describeTaskDefinition),
 		"ecs.ListTaskDefinitions":        jsonOp(s.listTaskDefinitions),
 		"cloudtrail.LookupEvents":        jsonOp(s.lookupEvents),
+		"acm.ListCertificates":           jsonOp(s.listCertificates),
+		"acm.DescribeCertificate":        jsonOp(s.describeCertificate),
 		"sts.GetCallerIdentity":          queryOp(s.getCallerIdentity),
 		"sts.AssumeRole":                 queryOp(s.assumeRole),
 		"sts.GetWebIdentityToken":        queryOp(s.getWebIdentityToken),

@@ -1,6 +1,6 @@
 // Package aws stands in for the parts of AWS that twokey touches: Systems
 // Manager parameters, ECS services with their roll-outs, STS, CloudTrail's
-// look-ups and IAM's policy simulation. It speaks AWS's own wire protocols, so
+// look-ups, IAM's policy simulation and ACM's certificates. It speaks AWS's own wire protocols, so
 // that any SDK and the aws command work against it. README.md beside it says
 // what is like AWS and what is not.
 package aws
@@ -35,17 +35,18 @@ type Server struct {
 	launcher Launcher
 	keys     *signingKeys
 
-	mu         sync.Mutex
-	settings   Settings
-	parameters map[string]*parameter
-	kmsKeys    map[string]bool
-	clusters   map[string]*cluster
-	families   map[string][]*taskDefinition
-	identities map[string]Identity // by access key id
-	roles      map[string]*role
-	events     []event
-	throughput map[string]*bucket
-	stamped    time.Time // the latest that stamp gave out
+	mu           sync.Mutex
+	settings     Settings
+	parameters   map[string]*parameter
+	kmsKeys      map[string]bool
+	clusters     map[string]*cluster
+	families     map[string][]*taskDefinition
+	identities   map[string]Identity    // by access key id
+	certificates map[string]Certificate // by ARN
+	roles        map[string]*role
+	events       []event
+	throughput   map[string]*bucket
+	stamped      time.Time // the latest that stamp gave out
 
 	wake    chan struct{} // holds at most one wish for the scheduler to look
 	stop    context.CancelFunc
@@ -74,7 +75,7 @@ func New(cond *conditions.Conditions, o Options) *Server {
 		settings:   DefaultSettings(),
 		parameters: map[string]*parameter{}, kmsKeys: map[string]bool{defaultKey: true},
 		clusters: map[string]*cluster{}, families: map[string][]*taskDefinition{},
-		identities: map[string]Identity{}, roles: map[string]*role{}, throughput: map[string]*bucket{},
+		identities: map[string]Identity{}, certificates: map[string]Certificate{}, roles: map[string]*role{}, throughput: map[string]*bucket{},
 		wake: make(chan struct{}, 1), stop: cancel, stopped: make(chan struct{}),
 	}
 	go s.schedule(ctx)

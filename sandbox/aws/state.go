@@ -8,14 +8,15 @@ import (
 
 // State is everything that the stand-in holds, values included.
 type State struct {
-	Account    string              `json:"account"`
-	Region     string              `json:"region"`
-	Settings   Settings            `json:"settings"`
-	Parameters []ParameterState    `json:"parameters"`
-	Services   []ServiceState      `json:"services"`
-	Identities map[string]Identity `json:"identities"` // by access key id
-	Roles      []string            `json:"roles"`
-	Events     int                 `json:"events"` // in CloudTrail
+	Account      string              `json:"account"`
+	Region       string              `json:"region"`
+	Settings     Settings            `json:"settings"`
+	Parameters   []ParameterState    `json:"parameters"`
+	Services     []ServiceState      `json:"services"`
+	Identities   map[string]Identity `json:"identities"` // by access key id
+	Roles        []string            `json:"roles"`
+	Certificates []Certificate       `json:"certificates"`
+	Events       int                 `json:"events"` // in CloudTrail
 }
 
 // ParameterState is one parameter; the last version is the newest.
@@ -79,7 +80,7 @@ func (s *Server) Snapshot() State {
 	out := State{
 		Account: s.account, Region: s.region, Settings: s.settings, Identities: maps.Clone(s.identities),
 		Roles: slices.Sorted(maps.Keys(s.roles)), Events: len(s.events),
-		Parameters: []ParameterState{}, Services: []ServiceState{},
+		Parameters: []ParameterState{}, Services: []ServiceState{}, Certificates: []Certificate{},
 	}
 	for _, name := range s.names() {
 		p := s.parameters[name]
@@ -94,6 +95,9 @@ func (s *Server) Snapshot() State {
 		for _, name := range slices.Sorted(maps.Keys(services)) {
 			out.Services = append(out.Services, services[name].state())
 		}
+	}
+	for _, arn := range slices.Sorted(maps.Keys(s.certificates)) {
+		out.Certificates = append(out.Certificates, s.certificates[arn])
 	}
 	return out
 }

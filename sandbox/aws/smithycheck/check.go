@@ -22,7 +22,7 @@ import (
 func Handler(t testing.TB, next http.Handler) http.Handler {
 	t.Helper()
 	var all []*model
-	for _, file := range []string{"ssm", "ecs", "cloudtrail", "iam", "sts"} {
+	for _, file := range []string{"ssm", "ecs", "cloudtrail", "iam", "sts", "acm"} {
 		m, err := load(file)
 		if err != nil {
 			t.Fatalf("smithycheck: %v", err)

@@ -13,7 +13,7 @@ import (
 func exchange(t *testing.T, target, request string, status int, contentType, answer string) []string {
 	t.Helper()
 	var all []*model
-	for _, file := range []string{"ssm", "ecs", "cloudtrail", "iam", "sts"} {
+	for _, file := range []string{"ssm", "ecs", "cloudtrail", "iam", "sts", "acm"} {
 		m, err := load(file)
 		if err != nil {
 			t.Fatal(err)
@@ -55,6 +55,8 @@ func TestTheCheckerFindsWhatTheModelsForbid(t *testing.T) {
 		{"an error of another operation", "AmazonSSM.GetParameter", `{"Name":"/a"}`, 400, js, `{"__type":"ParameterAlreadyExists"}`, "which the operation does not have"},
 		{"a client's error with a server's status", "AmazonSSM.GetParameter", `{"Name":"/a"}`, 500, js, `{"__type":"ParameterNotFound"}`, "a client error"},
 		{"an error's misspelt member", "AmazonSSM.PutParameter", `{"Name":"/a","Value":"v"}`, 400, js, `{"__type":"TooManyUpdates","message":"x"}`, "no member message"},
+		{"domains", "CertificateManager.ListCertificates", `{}`, 200, js, `{"CertificateSummaryList":[{"DomainName":"*.mcp-1.example.com"},{"DomainName":"a.bc"}]}`, ""},
+		{"a domain that begins with a dash", "CertificateManager.ListCertificates", `{}`, 200, js, `{"CertificateSummaryList":[{"DomainName":"-mcp.example.com"}]}`, "does not match"},
 		{"an operation that nobody told of", "AmazonSSM.CreateDocument", `{}`, 200, js, `{}`, "neither the model"},
 		{"a service that nobody told of", "Lambda.Invoke", `{}`, 200, js, `{}`, "no known service"},
 		{"an operation known from the SDK", "AmazonSSM.DeleteParameter", `{"Name":"/a"}`, 200, js, `{}`, ""},

@@ -254,8 +254,14 @@ func checkText(at string, s shape, v any) []string {
 	return wrong
 }
 
-// goPattern writes a pattern's escapes (ECMA 262: \u002F) as Go's.
+// goPattern writes a pattern (ECMA 262) as Go takes it: its escapes (\u002F), and a
+// domain's labels (ACM), whose first character the model forbids to be a dash by
+// looking ahead, which Go's patterns cannot.
 func goPattern(pattern string) string {
+	pattern = strings.NewReplacer(
+		`(?!-)[A-Za-z0-9-]{0,62}[A-Za-z0-9]`, `[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?`,
+		`(?!-)[A-Za-z0-9-]{1,62}[A-Za-z0-9]`, `[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]`,
+	).Replace(pattern)
 	return regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`).ReplaceAllString(pattern, `\x{$1}`)
 }
 
