@@ -1,6 +1,6 @@
 // Package aws is twokey's adapter for AWS: parameters of Systems Manager,
-// services of ECS, and the token by which AWS vouches for the bot elsewhere.
-// What it returns and logs never holds a parameter's value.
+// certificates of ACM, services of ECS, and the token by which AWS vouches for
+// the bot elsewhere. What it returns and logs never holds a parameter's value.
 package aws
 
 import (
@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -40,6 +41,7 @@ type Client struct {
 	ssm   *ssm.Client
 	ecs   *ecs.Client
 	sts   *sts.Client
+	acm   *acm.Client
 	trail *cloudtrail.Client
 	look  *rate.Limiter // of CloudTrail, whose look-ups the account shares
 	most  int           // events that one look-up reads
@@ -80,7 +82,7 @@ func New(ctx context.Context, c Config) (*Client, error) {
 		return nil, errors.New("no AWS region is configured; set it in twokey's configuration or in AWS_REGION")
 	}
 	return &Client{ssm: ssm.NewFromConfig(loaded), ecs: ecs.NewFromConfig(loaded), sts: sts.NewFromConfig(loaded),
-		trail: cloudtrail.NewFromConfig(loaded), look: rate.NewLimiter(rate.Every(betweenLookups), 1), most: maxLookupEvents,
+		acm: acm.NewFromConfig(loaded), trail: cloudtrail.NewFromConfig(loaded), look: rate.NewLimiter(rate.Every(betweenLookups), 1), most: maxLookupEvents,
 		definitions: map[string]definition{}}, nil
 }
 
