@@ -181,7 +181,18 @@ func get[T any](ctx context.Context, c *Client, what, path string) (T, error) {
 // getAt is get with the whole address, for what only the beta has.
 func getAt[T any](ctx context.Context, c *Client, what, address string) (T, error) {
 	var out T
-	err := c.read(ctx, what, func(ctx context.Context) error {
+	err := c.getRaw(ctx, what, address, func(raw []byte) error {
+		if json.Unmarshal(raw, &out) != nil {
+			return errUnreadable
+		}
+		return nil
+	})
+	return out, err
+}
+
+// getRaw has accept take the answer apart, and asks again when it can't.
+func (c *Client) getRaw(ctx context.Context, what, address string, accept func([]byte) error) error {
+	return c.read(ctx, what, func(ctx context.Context) error {
 		u, err := url.Parse(address)
 		if err != nil {
 			return errUnreadable
@@ -195,12 +206,11 @@ func getAt[T any](ctx context.Context, c *Client, what, address string) (T, erro
 			return err
 		}
 		raw, ok := body.([]byte)
-		if !ok || json.Unmarshal(raw, &out) != nil {
+		if !ok {
 			return errUnreadable
 		}
-		return nil
+		return accept(raw)
 	})
-	return out, err
 }
 
 func errorMapping() kiota.ErrorMappings {
