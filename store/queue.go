@@ -147,9 +147,11 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 				log.WarnContext(ctx, "handled envelopes could not be struck off; they will be handled again, without effect", "error", err)
 			}
 		case <-tick.C:
-			if err := errors.Join(s.reconcile(ctx), s.takeUp(ctx)); err != nil && ctx.Err() == nil {
+			next, err := s.reconcile(ctx)
+			if err = errors.Join(err, s.takeUp(ctx)); err != nil && ctx.Err() == nil {
 				log.ErrorContext(ctx, "looking for what is due or lost failed", "error", err)
 			}
+			tick.Reset(next)
 		case <-tidy.C:
 			if err := s.forget(ctx); err != nil && ctx.Err() == nil {
 				log.WarnContext(ctx, "old envelopes stay longer", "error", err)
@@ -168,28 +170,46 @@ func (s *Store) finish(log *slog.Logger) {
 }
 
 // reconcile wakes operations that are due or whose worker is gone, and ends the
-// requests that lapsed. Every replica does it; the epoch lets one win.
-func (s *Store) reconcile(ctx context.Context) error {
+// requests that lapsed. Every replica does it; the epoch lets one win. It returns
+// when to look again: sooner than usual if an operation falls due before.
+func (s *Store) reconcile(ctx context.Context) (time.Duration, error) {
 	wall, now := time.Now(), s.now()
+	next := reconcileEvery
 	rows, err := s.db.QueryContext(ctx, "SELECT "+columns+` FROM operations
 		WHERE state IN ('approved', 'running', 'undoing') AND lease_until <= $1
 		OR state = 'waiting' AND due <= $2 AND lease_until <= $1
-		OR state = 'pending' AND lapses_at <= $2`, micros(wall), micros(now))
+		OR state = 'pending' AND lapses_at <= $2`, micros(wall), micros(now.Add(reconcileEvery)))
 	if err != nil {
-		return fmt.Errorf("look for due and lost operations: %w", err)
+		return next, fmt.Errorf("look for due and lost operations: %w", err)
 	}
 	found, err := collect(rows)
 	if err != nil {
-		return err
+		return next, err
 	}
 	for _, op := range found {
+		if soon := falls(op).Sub(now); soon > 0 {
+			next = min(next, soon+time.Millisecond)
+			continue
+		}
 		if op.State == operation.Pending {
 			err = errors.Join(err, s.handlers.Lapse(ctx, op))
 			continue
 		}
 		err = errors.Join(err, s.wakeAgain(ctx, op, wall))
 	}
-	return err
+	return next, err
+}
+
+// falls is the instant that an operation waits for, if it does.
+func falls(op operation.Operation) time.Time {
+	switch op.State {
+	case operation.Pending:
+		return op.LapsesAt
+	case operation.Waiting:
+		return op.Due
+	default:
+		return time.Time{}
+	}
 }
 
 func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time.Time) error {
