@@ -197,8 +197,7 @@ func (h *Handlers) report(ctx context.Context, in bot.Intent, words []string) er
 	if err != nil {
 		return fmt.Errorf("read operation %s: %w", words[0], err)
 	}
-	switch op.State {
-	case operation.Pending, operation.Approved, operation.Running, operation.Waiting, operation.Undoing:
+	if op.State.Open() && op.State != operation.Parked {
 		return operation.Refuse(codeUnreadable, "Emergency %s is %s: its report is drafted at its end.", op.ID, op.State.Words())
 	}
 	if err := h.rules.MayLook(ctx, in.User, in.Channel, op.Secret, op.Plan.Policy, in.Command+" "+in.Text); err != nil {

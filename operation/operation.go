@@ -270,6 +270,9 @@ const (
 	NoticeRoom       NoticeKind = "room"       // open the operation's own channel
 	NoticeStatus     NoticeKind = "status"     // the pinned message in it, edited in place
 	NoticeFile       NoticeKind = "file"       // a document of the operation, uploaded
+	NoticeRound      NoticeKind = "round"      // a message that gathers reminders, edited in place
+	NoticeReminder   NoticeKind = "reminder"   // one reminder's card under it, edited in place
+	NoticeCare       NoticeKind = "care"       // under it: what somebody did about a reminder
 )
 
 // Notice is something that people must be told, written down in the same
@@ -286,8 +289,10 @@ type Notice struct {
 	User      UserID    // of a direct notice or a page
 	Document  string    // name of the document of a file notice
 	Operation ID        // whose card, or under whose card
-	Entry     Entry     // of an entry notice
-	Text      string    // of checkpoint and direct notices
+	Round     RoundID   // of what belongs to reminders
+	Reminder  ReminderID
+	Entry     Entry  // of an entry notice
+	Text      string // of checkpoint and direct notices
 	CreatedAt time.Time
 	NotBefore time.Time // zero: at once
 	Attempts  int       // how often it was claimed, this time included

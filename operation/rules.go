@@ -415,8 +415,9 @@ func judge(op Operation, click Click, who standing) error {
 		return approverOnly(who)
 	case HandOver: // changes nothing: one approver who takes it on is enough
 		return approverOnly(who)
+	default:
+		return Refuse(CodeNotInState, "That is nothing that a click decides. Nothing was changed.")
 	}
-	return Refuse(CodeNotInState, "That is nothing that a click decides. Nothing was changed.")
 }
 
 func approverOnly(who standing) error {

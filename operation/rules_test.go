@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -136,7 +135,7 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d.store, err = store.Open(t.Context(), "sqlite::memory:", store.Options{
-		Recorder: audit.NewLog(key, audit.Cadence{}, now), Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Recorder: audit.NewLog(key, audit.Cadence{}, now), Now: now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

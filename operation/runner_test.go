@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -59,7 +58,7 @@ func (d *desk) runner(s *script) *operation.Runner {
 	return &operation.Runner{
 		Writer: d.store, Leases: d.store, Rules: d.rules, Owner: "test", Now: d.rules.Now,
 		Runbooks: map[operation.Kind]operation.Runbook{"rotate": s},
-		Log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:      slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -70,8 +70,9 @@ func (e Event) ByPeople() bool {
 	switch e {
 	case Confirm, Deny, Cancel, Retry, Undo, HandOver:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Open reports whether an operation in this state still holds its secret.

@@ -10,7 +10,7 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
-var update = flag.Bool("update", false, "write the chart of the states anew") //nolint:gochecknoglobals // flags are
+var update = flag.Bool("update", false, "write the chart of the states anew")
 
 // TestTheChartInTheArchitectureIsTheTable draws the table as people read it.
 func TestTheChartInTheArchitectureIsTheTable(t *testing.T) {
