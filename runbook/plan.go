@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/twokey/twokey/operation"
 )
 
@@ -99,17 +101,31 @@ func (l *look) all(ctx context.Context) error {
 		}
 		return fmt.Errorf("read the application: %w", err)
 	}
-	if err := l.parameter(ctx); err != nil {
+	return l.rest(ctx)
+}
+
+// rest looks at what does not need each other at once: a person waits for it.
+func (l *look) rest(ctx context.Context) error {
+	secret, pending, service, server := *l, *l, *l, *l // each notes what it sees by itself
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := secret.parameter(ctx); err != nil {
+			return err
+		}
+		secret.application()
+		return nil
+	})
+	g.Go(func() error { return pending.pending(ctx) })
+	g.Go(func() error { return service.ecs(ctx) })
+	g.Go(func() error { return server.mcp(ctx) })
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	l.application()
-	if err := l.pending(ctx); err != nil {
-		return err
+	l.live, l.old, l.newEnds, l.service = secret.live, secret.old, secret.newEnds, service.service
+	for _, part := range []look{secret, pending, service, server} {
+		l.problems, l.warnings = append(l.problems, part.problems...), append(l.warnings, part.warnings...)
 	}
-	if err := l.ecs(ctx); err != nil {
-		return err
-	}
-	return l.mcp(ctx)
+	return nil
 }
 
 func (l *look) clientID(ctx context.Context) (ClientID, bool, error) {
