@@ -136,9 +136,10 @@ func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice
 	if err != nil {
 		return fmt.Errorf("encode the entry of %s: %w", n.Key, err)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		n.ID, n.Key, string(n.Kind), n.Lane, string(n.Channel), string(n.User), string(n.Operation), string(entry), n.Document, n.Text, micros(s.now()), micros(n.NotBefore))
+	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before, round, reminder)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		n.ID, n.Key, string(n.Kind), n.Lane, string(n.Channel), string(n.User), string(n.Operation), string(entry), n.Document, n.Text, micros(s.now()), micros(n.NotBefore),
+		int64(n.Round), int64(n.Reminder))
 	if err != nil {
 		return fmt.Errorf("write down %s: %w", n.Key, err)
 	}
@@ -180,7 +181,7 @@ func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) 
 }
 
 func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error) {
-	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim FROM notices n
+	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder FROM notices n
 		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2
 		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.lane = n.lane AND e.id < n.id)
 		ORDER BY id LIMIT 1`, micros(s.now()), micros(time.Now()))
@@ -189,7 +190,7 @@ func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error)
 		kind, channel, user, id, entry string
 		created, claim                 int64
 	)
-	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim); err != nil {
+	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim, &n.Round, &n.Reminder); err != nil {
 		return n, 0, err
 	}
 	if err := json.Unmarshal([]byte(entry), &n.Entry); err != nil {
@@ -216,7 +217,11 @@ func (s *Store) NoticeSent(ctx context.Context, n operation.Notice, message oper
 			_, err = tx.ExecContext(ctx, "UPDATE record_checkpoints SET channel = $1, message = $2 WHERE note = $3", string(n.Channel), string(message), n.Text)
 		case operation.NoticeStatus:
 			_, err = tx.ExecContext(ctx, "UPDATE operations SET room_status = $1 WHERE id = $2", string(message), string(n.Operation))
-		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile: // nobody asks where they stand
+		case operation.NoticeRound:
+			_, err = tx.ExecContext(ctx, "UPDATE reminder_rounds SET message = $1 WHERE id = $2", string(message), int64(n.Round))
+		case operation.NoticeReminder:
+			_, err = tx.ExecContext(ctx, "UPDATE reminders SET card = $1 WHERE id = $2", string(message), int64(n.Reminder))
+		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile, operation.NoticeCare: // nobody asks where they stand
 		}
 		return err
 	})

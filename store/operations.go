@@ -131,6 +131,9 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 		if err := s.supersede(ctx, tx, t.Supersedes, op); err != nil {
 			return err
 		}
+		if err := s.settleBy(ctx, tx, op); err != nil {
+			return err
+		}
 		if t.Wake {
 			return s.wake(ctx, tx, op.ID, op.Epoch)
 		}

@@ -24,6 +24,8 @@ type Handlers struct {
 	Wake func(ctx context.Context, id operation.ID, epoch int64) error
 	// Lapse ends a request that nobody confirmed in time.
 	Lapse func(ctx context.Context, op operation.Operation) error
+	// Ticks are what recurs.
+	Ticks []Tick
 }
 
 // wakeArgs are stored by River: ids, and never a secret.
@@ -56,10 +58,12 @@ var errFailed = errors.New("failed; the log says why")
 func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &wakeWorker{store: s, log: log})
+	river.AddWorker(workers, &tickWorker{store: s, log: log})
 	client, err := river.NewClient(s.driver, &river.Config{
 		Workers: workers,
 		Queues: map[string]river.QueueConfig{
 			operationQueue: {MaxWorkers: 100}, // they mostly wait for vendors
+			tickQueue:      {MaxWorkers: 4},
 		},
 		FetchCooldown:     20 * time.Millisecond,
 		FetchPollInterval: 2 * time.Second, // the net under wakeHere; each look costs the connection
@@ -123,7 +127,10 @@ func guard(ctx context.Context, log *slog.Logger, what, id string, f func() erro
 
 // Run works the queue until ctx is done, and returns when every worker has.
 func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
-	s.handlers = h
+	s.handlers, s.watched = h, make([]watched, len(h.Ticks))
+	for _, t := range h.Ticks {
+		s.river.PeriodicJobs().Add(t.river(s.now))
+	}
 	if err := s.river.Start(ctx); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
@@ -148,7 +155,7 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 			}
 		case <-tick.C:
 			next, err := s.reconcile(ctx)
-			if err = errors.Join(err, s.takeUp(ctx)); err != nil && ctx.Err() == nil {
+			if err = errors.Join(err, s.takeUp(ctx), s.watchTicks(ctx)); err != nil && ctx.Err() == nil {
 				log.ErrorContext(ctx, "looking for what is due or lost failed", "error", err)
 			}
 			tick.Reset(next)

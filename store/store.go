@@ -50,6 +50,7 @@ type Store struct {
 	local    *local
 	insert   *sql.Stmt // insertEnvelope
 	handlers Handlers
+	watched  []watched // of each of the handlers' ticks
 	recorder Recorder
 	now      func() time.Time
 	log      *slog.Logger
