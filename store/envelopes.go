@@ -19,9 +19,8 @@ type Envelope struct {
 }
 
 const (
-	// netTime is after how long an envelope that its process has not finished
-	// with is taken up by any.
-	netTime = 20 * time.Second
+	// againTime is after how long an envelope is handled again when that failed.
+	againTime = 40 * time.Second
 	// maxAttempts bounds how often an envelope is taken up again.
 	maxAttempts = 5
 	// knownFor is how long a handled envelope is known. Slack delivers again up to
@@ -41,16 +40,16 @@ const insertEnvelope = "INSERT INTO envelopes (id, body, claimed_until) VALUES (
 // once, whatever crashes. All of them or none. They are handled at once in this
 // process; what it does not finish is taken up later, by any.
 func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
-	var until time.Time // not running yet: they are taken up as soon as it is
+	var free time.Time // not running yet: they are taken up as soon as it is
 	if s.local.running() {
-		until = time.Now().Add(netTime)
+		free = until(jobTime)
 	}
-	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(until))
+	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(free))
 	if err != nil {
 		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
 	}
 	for _, e := range fresh {
-		s.handleHere(e)
+		s.handleHere(lostEnvelope{Envelope: e})
 	}
 	return nil
 }
@@ -84,15 +83,34 @@ func keepAll(ctx context.Context, insert *sql.Stmt, envelopes []Envelope, until 
 	return fresh, nil
 }
 
-// handleHere handles an envelope in this process, if there is room.
-func (s *Store) handleHere(e Envelope) {
+// handleHere handles an envelope in this process, if there is room. Its claim
+// lasts as long as that takes.
+func (s *Store) handleHere(e lostEnvelope) {
 	s.local.soon(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, jobTime)
 		defer cancel()
+		s.claims.keep(envelopeClaim(e.ID), jobTime, claimEnvelope, e.ID, e.attempts)
+		defer s.claims.drop(envelopeClaim(e.ID))
 		if guard(ctx, s.log, "envelope", e.ID, func() error { return s.handlers.Envelope(ctx, e.Body) }) == nil {
 			s.local.handled(e.ID)
+			return
 		}
+		s.handleLater(ctx, e)
 	})
+}
+
+// claimEnvelope says until when an envelope is not to be taken up by others.
+const claimEnvelope = "UPDATE envelopes SET claimed_until = $1 WHERE id = $2 AND attempts = $3 AND handled_at = 0"
+
+func envelopeClaim(id string) string { return "envelope " + id }
+
+// handleLater has an envelope whose handling failed rest for a while.
+func (s *Store) handleLater(ctx context.Context, e lostEnvelope) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, err := s.db.ExecContext(ctx, claimEnvelope, micros(time.Now().Add(againTime)), e.ID, e.attempts); err != nil {
+		s.log.WarnContext(ctx, "an envelope is handled again sooner than it should", "envelope", e.ID, "error", err)
+	}
 }
 
 // strike notes envelopes as handled. What they held is of no use any more.
@@ -123,18 +141,19 @@ func (s *Store) takeUp(ctx context.Context) error {
 	}
 	for _, l := range lost {
 		done, err := s.db.ExecContext(ctx, "UPDATE envelopes SET attempts = attempts + 1, claimed_until = $1 WHERE id = $2 AND attempts = $3 AND handled_at = 0",
-			micros(now.Add(2*netTime)), l.ID, l.attempts)
+			micros(until(jobTime)), l.ID, l.attempts)
 		if err := exactlyOne(done, err); errors.Is(err, operation.ErrStale) {
 			continue // another replica was quicker
 		} else if err != nil {
 			return fmt.Errorf("take envelope %s up: %w", l.ID, err)
 		}
-		if l.attempts >= maxAttempts {
+		l.attempts++
+		if l.attempts > maxAttempts {
 			s.log.ErrorContext(ctx, "an envelope could not be handled and is given up", "envelope", l.ID, "attempts", l.attempts)
 			s.local.handled(l.ID)
 			continue
 		}
-		s.handleHere(l.Envelope)
+		s.handleHere(l)
 	}
 	return nil
 }

@@ -159,7 +159,8 @@ func (s *Store) notify() {
 func (s *Store) NoticesChanged() <-chan struct{} { return s.changed }
 
 // ClaimNotice takes the oldest notice of a lane that nobody else posts from. Each
-// lane is told in order: its next notice is free when the one before is sent.
+// lane is told in order: its next notice is free when the one before is sent. The
+// lease ends earlier, within seconds, when this process dies.
 func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) (operation.Notice, bool, error) {
 	for {
 		n, claim, err := s.nextNotice(ctx)
@@ -170,14 +171,19 @@ func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) 
 			return n, false, fmt.Errorf("look for a notice: %w", err)
 		}
 		done, err := s.db.ExecContext(ctx, `UPDATE notices SET claim = claim + 1, attempts = attempts + 1, claimed_until = $1
-			WHERE id = $2 AND claim = $3 AND sent_at = 0`, micros(time.Now().Add(lease)), n.ID, claim)
+			WHERE id = $2 AND claim = $3 AND sent_at = 0`, micros(until(lease)), n.ID, claim)
 		err = exactlyOne(done, err)
 		if errors.Is(err, operation.ErrStale) {
 			continue // another replica was quicker; there may be one for us
 		}
 		n.Claim, n.Attempts = claim+1, n.Attempts+1
+		s.claims.keep(noticeClaim(n), lease, "UPDATE notices SET claimed_until = $1 WHERE id = $2 AND claim = $3 AND sent_at = 0", n.ID, n.Claim)
 		return n, err == nil, err
 	}
+}
+
+func noticeClaim(n operation.Notice) string {
+	return fmt.Sprintf("notice %d by claim %d", n.ID, n.Claim)
 }
 
 func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error) {
@@ -204,6 +210,7 @@ func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error)
 // NoticeSent notes that n was told as message. ErrStale means that the claim was
 // lost meanwhile: somebody else tells it, and this message is a double.
 func (s *Store) NoticeSent(ctx context.Context, n operation.Notice, message operation.MessageID) error {
+	s.claims.drop(noticeClaim(n))
 	return s.inTx(ctx, "note that "+n.Key+" is told", func(tx *sql.Tx) error {
 		done, err := tx.ExecContext(ctx, "UPDATE notices SET sent_at = $1, message = $2 WHERE id = $3 AND claim = $4 AND sent_at = 0",
 			micros(s.now()), string(message), n.ID, n.Claim)
@@ -239,6 +246,7 @@ func (s *Store) NoticeMine(ctx context.Context, n operation.Notice) (bool, error
 
 // NoticeLater gives n back, not to be tried again before after has passed.
 func (s *Store) NoticeLater(ctx context.Context, n operation.Notice, after time.Duration) error {
+	s.claims.drop(noticeClaim(n))
 	done, err := s.db.ExecContext(ctx, "UPDATE notices SET claimed_until = 0, not_before = $1 WHERE id = $2 AND claim = $3 AND sent_at = 0",
 		micros(s.now().Add(after)), n.ID, n.Claim)
 	return exactlyOne(done, err)

@@ -145,6 +145,8 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 	defer tick.Stop()
 	tidy := time.NewTicker(forgetEvery)
 	defer tidy.Stop()
+	keep := time.NewTicker(reconcileEvery)
+	defer keep.Stop()
 	for {
 		select {
 		case <-s.river.Stopped():
@@ -162,6 +164,10 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 		case <-tidy.C:
 			if err := s.forget(ctx); err != nil && ctx.Err() == nil {
 				log.WarnContext(ctx, "old envelopes stay longer", "error", err)
+			}
+		case <-keep.C:
+			if err := s.keepClaims(ctx); err != nil && ctx.Err() == nil {
+				log.WarnContext(ctx, "what is worked on here may be taken over, and done twice", "error", err)
 			}
 		}
 	}

@@ -42,6 +42,7 @@ type Recorder interface {
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
+	claims   *claims
 	db       *sql.DB
 	mover    *sql.DB       // moves the write-ahead log, on SQLite
 	listen   *pgxpool.Pool // for River's LISTEN, on PostgreSQL
@@ -70,7 +71,7 @@ var ErrNewer = errors.New("the database was made by a newer twokey")
 // Open connects to address, "sqlite:PATH" or "postgres://…", and brings its
 // tables up to date. Close it after Run has returned.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
-	s := &Store{local: newLocal(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1)}
+	s := &Store{local: newLocal(), claims: newClaims(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1)}
 	dialect, err := s.connect(ctx, address)
 	if err != nil {
 		return nil, err

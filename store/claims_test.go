@@ -1,0 +1,75 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twokey/twokey/store"
+)
+
+// claimedUntil reads until when a row is claimed.
+func claimedUntil(t *testing.T, s *store.Store, query string) time.Time {
+	t.Helper()
+	var us int64
+	if err := s.DB().QueryRowContext(t.Context(), query).Scan(&us); err != nil {
+		t.Fatal(err)
+	}
+	return time.UnixMicro(us)
+}
+
+// grows waits until a claim was extended, and checks that it never reaches further
+// than others should wait for a process that died.
+func grows(t *testing.T, s *store.Store, query string) {
+	t.Helper()
+	first := claimedUntil(t, s, query)
+	eventually(t, func() (struct{}, error) {
+		now := claimedUntil(t, s, query)
+		if reach := time.Until(now); reach > 13*time.Second {
+			t.Errorf("a dead process would be waited for another %s", reach)
+		}
+		if !now.After(first) {
+			return struct{}{}, errors.New("the claim is not extended")
+		}
+		return struct{}{}, nil
+	})
+}
+
+func TestALongClaimOnANoticeIsExtendedOnlyWhileItsProcessLives(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		running(t, s, store.Handlers{})
+		create(t, s, request("op1", "a/prod"))
+		n, found, err := s.ClaimNotice(t.Context(), "test", 2*time.Minute)
+		if err != nil || !found {
+			t.Fatalf("found %v, %v", found, err)
+		}
+		grows(t, s, "SELECT claimed_until FROM notices WHERE sent_at = 0 AND claim = 1")
+		if err := s.NoticeSent(t.Context(), n, "1.0"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnEnvelopeIsClaimedForAsLongAsItIsBeingHandled(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		begun, end := make(chan struct{}, 10), make(chan struct{})
+		running(t, s, store.Handlers{Envelope: func(context.Context, json.RawMessage) error {
+			begun <- struct{}{}
+			<-end
+			return nil
+		}})
+		defer close(end)
+		if err := s.Receive(t.Context(), []store.Envelope{{ID: "e1", Body: json.RawMessage(`1`)}}); err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		grows(t, s, "SELECT claimed_until FROM envelopes WHERE id = 'e1'")
+		if len(begun) > 0 {
+			t.Error("it is being handled twice")
+		}
+	})
+}
