@@ -21,7 +21,7 @@ func (h *Handlers) decide(event operation.Event) handler {
 			return unreadable()
 		}
 		_, err := h.rules.Approve(ctx, operation.Click{
-			Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User, Channel: in.Channel, Message: in.Message,
+			Envelope: in.Envelope, Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User, Channel: in.Channel, Message: in.Message,
 		})
 		return err
 	}
@@ -69,7 +69,7 @@ func (h *Handlers) decideByForm(ctx context.Context, in bot.Intent, event operat
 		return unreadable()
 	}
 	_, err := h.rules.Approve(ctx, operation.Click{
-		Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User,
+		Envelope: in.Envelope, Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User,
 		Channel: ref.Channel, Message: ref.Message, Words: strings.TrimSpace(words),
 	})
 	return err

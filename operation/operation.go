@@ -152,6 +152,9 @@ type Operation struct {
 	DecidedBy     Person    `json:"decided_by"` // who confirmed, denied or cancelled
 	DecidedAt     time.Time `json:"decided_at"`
 	DecisionWords string    `json:"decision_words"` // a denial's reason
+	// DecidedIn is the chat's id of the click that decided: the same click twice
+	// is one decision.
+	DecidedIn string `json:"decided_in,omitempty"`
 
 	Step      int             `json:"step"`       // index of the step that is next, or being undone
 	Phase     Phase           `json:"phase"`      // of that step
@@ -218,6 +221,8 @@ type Proposal struct {
 	Event Event     `json:"event,omitempty"` // Retry or Undo
 	By    Person    `json:"by"`
 	At    time.Time `json:"at"`
+	// Envelope is the chat's id of the click.
+	Envelope string `json:"envelope,omitempty"`
 }
 
 // Outcome says how a step, an undo or a decision went, in one word.

@@ -89,6 +89,15 @@ func (r *Rules) Request(ctx context.Context, ask Ask) (Operation, error) {
 
 func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 	now := r.Now()
+	// The process that made it may have died before it said so. What was asked
+	// then is not judged by what the world looks like now.
+	before, found, err := r.Reader.Asked(ctx, ask.Envelope)
+	if err != nil {
+		return Operation{}, err
+	}
+	if found && before.Requester.User == ask.User {
+		return before, nil
+	}
 	who, err := r.standing(ctx, ask.User, ask.Channel, ask.Policy.Requesters)
 	if err != nil {
 		return Operation{}, err
@@ -168,6 +177,7 @@ func (r *Rules) free(ctx context.Context, ask Ask) error {
 
 // Click is a person's decision on an operation, as the chat's envelope tells it.
 type Click struct {
+	Envelope  string // the chat's id of this click
 	Operation ID
 	Event     Event // Confirm, Deny, Cancel, Retry, Undo or HandOver
 	Digest    Digest
@@ -181,7 +191,7 @@ type Click struct {
 // facts come from the store and from live look-ups; of the click only who
 // clicked is believed.
 func (r *Rules) Approve(ctx context.Context, click Click) (Operation, error) {
-	op, err := r.Reader.Operation(ctx, click.Operation)
+	op, err := r.withCard(ctx, click)
 	if errors.Is(err, ErrUnknown) {
 		return Operation{}, r.noteRefusal(ctx, Refuse(CodeUnknownOperation, "There is no such operation. Nothing was changed."),
 			Entry{Event: click.Event, By: &Person{User: click.User}, Channel: click.Channel, Message: click.Message})
@@ -189,9 +199,12 @@ func (r *Rules) Approve(ctx context.Context, click Click) (Operation, error) {
 	if err != nil {
 		return Operation{}, fmt.Errorf("read operation %s: %w", click.Operation, err)
 	}
+	if click.done(op) {
+		return op, nil
+	}
 	moved, err := r.approve(ctx, op, click)
 	if errors.Is(err, ErrStale) {
-		err = r.tooLate(ctx, click)
+		moved, err = r.tooLate(ctx, click)
 	}
 	if err != nil {
 		return op, r.noteRefusal(ctx, err, Entry{
@@ -200,6 +213,35 @@ func (r *Rules) Approve(ctx context.Context, click Click) (Operation, error) {
 		})
 	}
 	return moved, nil
+}
+
+// done reports whether this very click was counted already, by a process that
+// died before it said so.
+func (c Click) done(op Operation) bool {
+	return c.Envelope != "" && (c.Envelope == op.DecidedIn || c.Envelope == op.Proposal.Envelope)
+}
+
+const (
+	// cardTime is how long a click waits for its card to be known: it covers the
+	// death of the process that posted it, and whoever takes over.
+	cardTime = 20 * time.Second
+	// cardPause is the wait between two looks.
+	cardPause = 200 * time.Millisecond
+)
+
+// withCard reads a click's operation. People can click a card in the instant in
+// which it is posted, and the note of where it stands may come later, or be lost
+// with its process and made again by another.
+func (r *Rules) withCard(ctx context.Context, click Click) (Operation, error) {
+	for until := time.Now().Add(cardTime); ; {
+		op, err := r.Reader.Operation(ctx, click.Operation)
+		if err != nil || op.Card != "" || op.State != Pending || click.Digest != op.Digest || click.Channel != op.Channel || time.Now().After(until) {
+			return op, err
+		}
+		if err := sleep(ctx, cardPause); err != nil {
+			return op, fmt.Errorf("wait for the card of operation %s: %w", op.ID, err)
+		}
+	}
 }
 
 func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operation, error) {
@@ -448,7 +490,7 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 		By: &who, Text: click.Words, Digest: op.Digest, Channel: click.Channel, Message: click.Message,
 	}
 	if (click.Event == Retry || click.Event == Undo) && op.Proposal.Event != click.Event {
-		t.Operation.Proposal = Proposal{Event: click.Event, By: who, At: now}
+		t.Operation.Proposal = Proposal{Event: click.Event, By: who, At: now, Envelope: click.Envelope}
 		entry.State, entry.Outcome = op.State, Asked
 		t.Entries = []Entry{entry}
 		return t
@@ -459,7 +501,7 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 	to, _ := Next(op.State, click.Event)
 	t.Operation.State = to
 	t.Operation.DecidedBy, t.Operation.DecidedAt, t.Operation.DecisionWords = who, now, click.Words
-	t.Operation.Proposal = Proposal{}
+	t.Operation.Proposal, t.Operation.DecidedIn = Proposal{}, click.Envelope
 	if click.Event == Confirm {
 		t.Operation.Approver = who
 		if op.Plan.Urgent {
@@ -492,16 +534,20 @@ func atOnce(t Transition, entry Entry, now time.Time) Transition {
 	return t
 }
 
-// tooLate words what the loser of a race is told.
-func (r *Rules) tooLate(ctx context.Context, click Click) error {
+// tooLate words what the loser of a race is told. A click that raced with itself
+// has not lost.
+func (r *Rules) tooLate(ctx context.Context, click Click) (Operation, error) {
 	op, err := r.Reader.Operation(ctx, click.Operation)
 	if err != nil {
-		return fmt.Errorf("read operation %s: %w", click.Operation, err)
+		return op, fmt.Errorf("read operation %s: %w", click.Operation, err)
+	}
+	if click.done(op) {
+		return op, nil
 	}
 	if err := fits(op, click, r.Now()); err != nil {
-		return err
+		return op, err
 	}
-	return Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
+	return op, Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
 }
 
 // eligible lists who could confirm, and refuses a request that nobody could.

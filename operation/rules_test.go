@@ -461,6 +461,81 @@ func TestTheSameEnvelopeTwiceIsOneRequest(t *testing.T) {
 	}
 }
 
+func TestTheSameEnvelopeIsOneRequestWhateverHasChangedSince(t *testing.T) {
+	d := newDesk(t)
+	op := d.in(t, d.ask(t, "sharepoint/prod"), operation.Cancelled)
+	a := ask("sharepoint/prod", "alice")
+	a.Reason = "" // what would be refused now was taken then
+	again, err := d.rules.Request(t.Context(), a)
+	if err != nil || again.ID != op.ID {
+		t.Errorf("got %s and %v, want %s", again.ID, err, op.ID)
+	}
+	a.User = "bob"
+	if _, err := d.rules.Request(t.Context(), a); err == nil {
+		t.Error("another person's request was answered with alice's")
+	}
+}
+
+func TestTheSameClickTwiceIsOneDecision(t *testing.T) {
+	d := newDesk(t)
+	op := d.ask(t, "sharepoint/prod")
+	c := click(op, operation.Confirm, "bob")
+	c.Envelope = "click-1"
+	first, err := d.rules.Approve(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := d.rules.Approve(t.Context(), c)
+	if err != nil || second.Epoch != first.Epoch || second.State != operation.Approved {
+		t.Errorf("handled again, it gives %s, epoch %d, and %v", second.State, second.Epoch, err)
+	}
+	c.Envelope = "click-2"
+	if _, err := d.rules.Approve(t.Context(), c); err == nil {
+		t.Error("a second click counted")
+	}
+}
+
+func TestTheSameWishTwiceIsNotTheSecondKey(t *testing.T) {
+	d := newDesk(t)
+	op := d.in(t, d.ask(t, "sharepoint/prod"), operation.Parked)
+	c := click(op, operation.Undo, "bob")
+	c.Envelope = "wish-1"
+	for range 2 {
+		if moved, err := d.rules.Approve(t.Context(), c); err != nil || moved.State != operation.Parked {
+			t.Errorf("it is %s, %v", moved.State, err)
+		}
+	}
+}
+
+func TestAClickThatIsFasterThanTheNoteOfItsCardWaitsForIt(t *testing.T) {
+	d := newDesk(t)
+	op, err := d.rules.Request(t.Context(), ask("sharepoint/prod", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, found, err := d.store.ClaimNotice(t.Context(), "test", time.Minute)
+	if err != nil || !found {
+		t.Fatalf("found %v, %v", found, err)
+	}
+	op.Card = "17.0"
+	result := make(chan error)
+	go func() {
+		_, err := d.rules.Approve(t.Context(), click(op, operation.Confirm, "bob"))
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := d.store.NoticeSent(t.Context(), n, op.Card); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestARequestIsRefused(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -40,6 +40,8 @@ type Reader interface {
 	// OpenOperations returns the operations that hold the secret: at most one of
 	// a kind.
 	OpenOperations(ctx context.Context, secret SecretName) ([]Operation, error)
+	// Asked returns the operation that was made of an envelope, if one was.
+	Asked(ctx context.Context, envelope string) (Operation, bool, error)
 }
 
 // Writer stores what happened.

@@ -55,14 +55,23 @@ func (s *Store) OpenOperations(ctx context.Context, secret operation.SecretName)
 	return s.Operations(ctx, Filter{Secret: secret, OpenOnly: true})
 }
 
+// Asked implements operation.Reader.
+func (s *Store) Asked(ctx context.Context, envelope string) (operation.Operation, bool, error) {
+	op, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE envelope = $1", envelope))
+	if errors.Is(err, sql.ErrNoRows) {
+		return op, false, nil
+	}
+	if err != nil {
+		return op, false, fmt.Errorf("look for envelope %s: %w", envelope, err)
+	}
+	return op, true, nil
+}
+
 // Create implements operation.Writer.
 func (s *Store) Create(ctx context.Context, op operation.Operation, entries []operation.Entry, notices []operation.Notice) (operation.Operation, error) {
-	before, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE envelope = $1", op.Envelope))
-	if err == nil {
-		return before, nil
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return op, fmt.Errorf("look for envelope %s: %w", op.Envelope, err)
+	before, found, err := s.Asked(ctx, op.Envelope)
+	if found || err != nil {
+		return before, err
 	}
 	body, err := json.Marshal(op)
 	if err != nil {
