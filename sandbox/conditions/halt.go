@@ -30,6 +30,14 @@ func (c *Conditions) At(operation string, number int, moment Moment, do func(*ht
 	c.halts[halt{operation, number, moment}] = do
 }
 
+// Arrived returns how many calls of operation have arrived, those under way
+// included.
+func (c *Conditions) Arrived(operation string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.arrived[operation]
+}
+
 // arrive counts a call that has arrived.
 func (c *Conditions) arrive(operation string) int {
 	c.mu.Lock()

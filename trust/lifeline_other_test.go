@@ -1,0 +1,8 @@
+//go:build !linux
+
+package trust
+
+import "syscall"
+
+// lifeline is what other systems than Linux do not have.
+func lifeline() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,144 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// build builds the bot into dir and returns its path.
+func build(dir string) (string, error) {
+	path := filepath.Join(dir, "twokey")
+	args := append(append([]string{"build"}, raceFlags()...), "-o", path, "github.com/twokey/twokey")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the bot: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// replica is one process of the bot.
+type replica struct {
+	number  int
+	program string
+	config  string
+	environ []string
+	log     string
+
+	mu  sync.Mutex
+	cmd *exec.Cmd // nil while it does not run
+}
+
+func (r *replica) start() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd != nil {
+		return nil
+	}
+	log, err := os.OpenFile(r.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the child has its own
+	cmd := exec.Command(r.program, "run", "--config", r.config)
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = append(os.Environ(), r.environ...), log, log, lifeline()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start replica %d: %w", r.number, err)
+	}
+	r.cmd = cmd
+	return nil
+}
+
+// kill ends the replica with SIGKILL, and returns when it is gone.
+func (r *replica) kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd == nil {
+		return
+	}
+	_ = r.cmd.Process.Kill() // it may have ended by itself
+	_ = r.cmd.Wait()         // killed on purpose
+	r.cmd = nil
+}
+
+// signal sends SIGSTOP or SIGCONT.
+func (r *replica) signal(s syscall.Signal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd != nil {
+		_ = r.cmd.Process.Signal(s) // it may be gone
+	}
+}
+
+func (r *replica) pid() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd == nil {
+		return 0
+	}
+	return r.cmd.Process.Pid
+}
+
+// dials reports whether the replica holds the client's end of a connection that
+// comes from address. It reads /proc, so it only knows on Linux.
+func (r *replica) dials(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	pid := r.pid()
+	if err != nil || pid == 0 {
+		return false
+	}
+	inode, err := inodeOf(port)
+	if err != nil {
+		return false
+	}
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return false
+	}
+	for _, f := range files {
+		if to, err := os.Readlink(f); err == nil && to == "socket:["+inode+"]" {
+			return true
+		}
+	}
+	return false
+}
+
+// inodeOf finds the socket whose local port is the given one.
+func inodeOf(port string) (string, error) {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return "", err
+	}
+	var n int
+	if _, err := fmt.Sscan(port, &n); err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		if len(fields) > 9 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", n)) {
+			return fields[9], nil
+		}
+	}
+	return "", errors.New("no such connection")
+}
+
+// tail is the end of a replica's log.
+func (r *replica) tail(lines int) string {
+	text, err := os.ReadFile(r.log)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// ready waits until so many replicas are connected to Slack.
+func (w *world) ready(ctx context.Context, replicas int) error {
+	return w.until(ctx, bootTime, "the bot to connect", func() bool { return len(w.box.Slack.Sockets()) >= replicas })
+}
