@@ -290,7 +290,7 @@ func (e *Emergency) Steps(op operation.Operation) []operation.Step {
 			operation.Step{Name: "Redeploy the service", Within: 20 * time.Minute, Do: j.redeploy, Verify: j.tasksRunNew, Undo: forward},
 		)
 	}
-	steps = append(steps, operation.Step{Name: "Check the MCP server", Within: 5 * time.Minute, Do: j.healthy, Verify: j.toolAnswers, Undo: forward})
+	steps = append(steps, operation.Step{Name: "Check the MCP server", Within: 5 * time.Minute, Do: j.healthy, Verify: j.serves, Undo: forward})
 	if j.plan.LiveLeaked {
 		steps = append(steps, operation.Step{Name: "Clear up", Within: 5 * time.Minute, Do: j.clearUpAfter, Verify: j.nothingLeft, Undo: forward})
 	}
@@ -356,6 +356,8 @@ func (j emergencyJob) leakedGone(ctx context.Context, run *operation.Run) (strin
 		return "", err
 	}
 	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
+	run.Facts[operation.FactDead] = fmt.Sprintf("%s, since %s.", listKeys(j.plan.Leaked), clock(removed))
+	run.Facts[operation.FactTokensDie] = removed.Add(tokenLife).Format(time.RFC3339)
 	return fmt.Sprintf("%s removed at %s, absent in %d reads in a row. Tokens issued before that may work until about %s, and up to 24 hours where continuous access evaluation is used.",
 		listKeys(j.plan.Leaked), clock(removed), j.Proof.Reads, clock(removed.Add(tokenLife))), nil
 }
@@ -367,7 +369,23 @@ func (j emergencyJob) isLeaked(k Key) bool {
 // stolenRefused asks for tokens with the stolen secret, which must be refused
 // several times in a row.
 func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (string, error) {
-	return j.refusedInARow(ctx, run)
+	evidence, err := j.refusedInARow(ctx, run)
+	if err == nil && !strings.HasSuffix(run.Facts[operation.FactDead], provenDead) {
+		run.Facts[operation.FactDead] += provenDead
+	}
+	return evidence, err
+}
+
+// provenDead ends the fact of what is dead once it was tried.
+const provenDead = " Entra refuses tokens for it."
+
+// serves is the rotation's check of the MCP server, noted as what works.
+func (j emergencyJob) serves(ctx context.Context, run *operation.Run) (string, error) {
+	evidence, err := j.toolAnswers(ctx, run)
+	if err == nil {
+		run.Facts[operation.FactWorks] = fmt.Sprintf("the service %s/%s, checked at %s.", j.target.Cluster, j.target.Service, clock(run.Now()))
+	}
+	return evidence, err
 }
 
 // clearTheWay removes a pending parameter that an interrupted operation left, and
