@@ -136,7 +136,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 			Lapse: rules.Lapse,
 		}, log)
 	})
-	g.Go(func() error { return chat.RunPoster(ctx, db, db, progress) })
+	g.Go(func() error { return chat.RunPoster(ctx, db, db, db, progress) })
 	g.Go(func() error { return nudge(ctx, db, chat) })
 	g.Go(func() error {
 		if err := emergency.Learn(ctx); err != nil && ctx.Err() == nil {

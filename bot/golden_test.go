@@ -133,6 +133,7 @@ func messages() map[string]Message {
 	card("pending-too-long", long, false)
 
 	maps.Copy(out, emergencies())
+	maps.Copy(out, reminders())
 	for name, e := range entries() {
 		out["line-"+name] = Line(e, false)
 	}
@@ -184,6 +185,7 @@ func modals() map[string]Modal {
 	}
 	out := map[string]Modal{"rotate": RotateModal(form), "rotate-many": RotateModal(many), "deny": DenyModal(op)}
 	maps.Copy(out, emergencyModals())
+	out["snooze"] = SnoozeModal(reminder(14), at(0))
 	return out
 }
 

@@ -19,9 +19,9 @@ func Line(e operation.Entry, drill bool) Message {
 	}
 	ps := []paragraph{{line: append(head, headline(e)...)}}
 	if evidence := plain(e.Text, maxSection-maxPhrase); evidence != "" {
-		p := paragraph{line: line{say(evidence)}}
+		p := paragraph{line: marked(evidence)}
 		if quoted(e) {
-			p.quote = "Reason"
+			p = paragraph{line: line{say(evidence)}, quote: "Reason"}
 		}
 		ps = append(ps, p)
 	}

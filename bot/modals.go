@@ -17,6 +17,7 @@ const (
 	CallbackDeny      = "deny"
 	CallbackTyped     = "typed"
 	CallbackEmergency = "emergency"
+	CallbackSnooze    = "snooze"
 )
 
 // Inputs of the modals: the keys of [Intent.Values].
@@ -29,6 +30,7 @@ const (
 	InputKey         = "key"    // KeyInUse, KeyAll or KeyOther
 	InputKeyID       = "key_id" // of KeyOther
 	InputSince       = "since"  // RFC 3339 in UTC
+	InputUntil       = "until"  // RFC 3339 in UTC
 )
 
 // Which key is meant: values of [InputKey].

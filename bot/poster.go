@@ -42,6 +42,11 @@ type Operations interface {
 	Document(ctx context.Context, id operation.ID, name string) (operation.Document, error)
 }
 
+// Rounds reads what is told of reminders.
+type Rounds interface {
+	Round(ctx context.Context, id operation.RoundID) (operation.Round, error)
+}
+
 // Progress says how far the steps of an operation are.
 type Progress func(op operation.Operation) []operation.StepState
 
@@ -80,6 +85,7 @@ type poster struct {
 	b        *Bot
 	outbox   Outbox
 	ops      Operations
+	rounds   Rounds
 	progress Progress
 	owner    string
 	updates  *rate.Limiter
@@ -110,9 +116,9 @@ func (b *Bot) Nudge() {
 
 // RunPoster posts what the outbox holds until ctx ends. All of its parts are needed. It returns a [*Fatal] when
 // Slack does not take the bot's token; what is not posted stays in the outbox.
-func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, progress Progress) error {
+func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, rounds Rounds, progress Progress) error {
 	p := &poster{
-		b: b, outbox: outbox, ops: ops, progress: progress, owner: "poster-" + rand.Text(),
+		b: b, outbox: outbox, ops: ops, rounds: rounds, progress: progress, owner: "poster-" + rand.Text(),
 		updates: rate.NewLimiter(rate.Every(b.c.EditSpacing), 5),
 		pace:    newPace(b.c.Spacing),
 		shown:   map[string]sight{}, groups: map[operation.GroupID]string{}, links: map[string]string{}, did: map[string]struct{}{},
@@ -383,7 +389,11 @@ func readable(k operation.NoticeKind) bool {
 // surface reports whether the notice's message is posted once and edited from then
 // on.
 func surface(k operation.NoticeKind) bool {
-	return k == operation.NoticeCard || k == operation.NoticeStatus
+	switch k {
+	case operation.NoticeCard, operation.NoticeStatus, operation.NoticeRound, operation.NoticeReminder:
+		return true
+	}
+	return false
 }
 
 // place is where a notice goes.
@@ -396,6 +406,8 @@ type place struct {
 	silent   bool                // there is nothing to tell any more
 	note     Message             // what a room's notice says
 	document operation.Document  // of a file
+	round    operation.Round     // of what belongs to reminders
+	reminder operation.Reminder  // of a reminder's card
 }
 
 // place finds out where the notice goes, by the operation as it is now.
@@ -429,9 +441,33 @@ func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 		spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
 	case operation.NoticeDirect:
 		spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
+	case operation.NoticeRound, operation.NoticeReminder, operation.NoticeCare:
+		return p.placeReminder(ctx, n)
 	case operation.NoticeRoom: // room finds out
 	}
 	return spot, err
+}
+
+// placeReminder finds out where a round's message is, or what stands under it.
+func (p *poster) placeReminder(ctx context.Context, n operation.Notice) (place, error) {
+	round, err := p.rounds.Round(ctx, n.Round)
+	if err != nil {
+		return place{}, err
+	}
+	spot := place{channel: round.Channel, round: round}
+	if n.Kind == operation.NoticeRound {
+		spot.edit = round.Message
+		return spot, nil
+	}
+	if spot.thread = round.Message; spot.thread == "" {
+		return spot, errNoCard
+	}
+	for _, r := range round.Reminders {
+		if r.ID == n.Reminder && n.Kind == operation.NoticeReminder {
+			spot.reminder, spot.edit = r, r.Card
+		}
+	}
+	return spot, nil
 }
 
 // inThread is under the operation's card, or under the status of its room for what
@@ -469,6 +505,12 @@ func (p *poster) message(ctx context.Context, n operation.Notice, spot place, cl
 		return spot.note
 	case operation.NoticeStatus:
 		return p.status(ctx, spot.op)
+	case operation.NoticeRound:
+		return RoundMessage(spot.round, spot.edit == "" && spot.round.Message == "")
+	case operation.NoticeReminder:
+		return ReminderCard(spot.reminder)
+	case operation.NoticeCare:
+		return CareLine(n.Entry)
 	case operation.NoticeCard, operation.NoticeFile: // a file is no message
 	}
 	op := spot.op
@@ -569,7 +611,9 @@ func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Mes
 }
 
 // sightOf names what a notice shows.
-func sightOf(n operation.Notice) string { return string(n.Kind) + " " + string(n.Operation) }
+func sightOf(n operation.Notice) string {
+	return fmt.Sprint(n.Kind, " ", n.Operation, " ", n.Round, " ", n.Reminder)
+}
 
 // unchanged reports whether the card looks like that already.
 func (p *poster) unchanged(n operation.Notice, m Message) bool {

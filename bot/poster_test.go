@@ -40,7 +40,7 @@ func steps(operation.Operation) []operation.StepState {
 
 // post runs a poster.
 func (w *world) post(b *bot.Bot, o *outbox) (stop func()) {
-	return w.start(func(ctx context.Context) error { return b.RunPoster(ctx, o, o, steps) })
+	return w.start(func(ctx context.Context) error { return b.RunPoster(ctx, o, o, o, steps) })
 }
 
 // told waits until everything in the outbox was told.
@@ -358,7 +358,7 @@ func TestATokenThatIsRevokedEndsThePoster(t *testing.T) {
 	w.slack.RefuseToken("bot", "token_revoked")
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	err := w.bot().RunPoster(ctx, o, o, steps)
+	err := w.bot().RunPoster(ctx, o, o, o, steps)
 	if f, ok := errors.AsType[*bot.Fatal](err); !ok || f.Code != "token_revoked" {
 		t.Errorf("ended with %v", err)
 	}

@@ -15,10 +15,15 @@ import (
 // so it holds ids only.
 const eventType = "twokey_notice"
 
+// reminderMark names the message of a round, or that of one of its reminders.
+func reminderMark(n operation.Notice) string { return fmt.Sprintf("%d/%d", n.Round, n.Reminder) }
+
 func metadata(n operation.Notice, op operation.Operation) slack.SlackMetadata {
-	return slack.SlackMetadata{EventType: eventType, EventPayload: map[string]any{
-		"key": n.Key, "kind": string(n.Kind), "operation": string(n.Operation), "digest": string(op.Digest),
-	}}
+	payload := map[string]any{"key": n.Key, "kind": string(n.Kind), "operation": string(n.Operation), "digest": string(op.Digest)}
+	if n.Round != 0 {
+		payload["reminder"] = reminderMark(n)
+	}
+	return slack.SlackMetadata{EventType: eventType, EventPayload: payload}
 }
 
 // pages and pageSize bound how far back a channel is read.
@@ -82,7 +87,8 @@ func tells(m slack.SlackMetadata, n operation.Notice) bool {
 		return false
 	}
 	if surface(n.Kind) {
-		return m.EventPayload["kind"] == string(n.Kind) && m.EventPayload["operation"] == string(n.Operation)
+		same := m.EventPayload["kind"] == string(n.Kind) && m.EventPayload["operation"] == string(n.Operation)
+		return same && (n.Round == 0 || m.EventPayload["reminder"] == reminderMark(n))
 	}
 	return m.EventPayload["key"] == n.Key
 }

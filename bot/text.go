@@ -237,6 +237,27 @@ func escapeSpaced(text string) string {
 	return lead + body + tail
 }
 
+// style finds the little mark-up that evidence has: *bold* and `code`.
+var style = regexp.MustCompile("`[^`\n]+`|\\*[^*\\s](?:[^*\n]*[^*\\s])?\\*")
+
+// marked is evidence in pieces. Its mark-up can only style: there is none in it that
+// mentions or links.
+func marked(text string) line {
+	var out line
+	end := 0
+	for _, at := range style.FindAllStringIndex(text, -1) {
+		out = append(out, say(text[end:at[0]]))
+		inner := text[at[0]+1 : at[1]-1]
+		if text[at[0]] == '`' {
+			out = append(out, code(inner))
+		} else {
+			out = append(out, bold(inner))
+		}
+		end = at[1]
+	}
+	return append(out, say(text[end:]))
+}
+
 // words is somebody's text inside a line.
 func words(text string) span { return say(plain(text, maxPhrase)) }
 

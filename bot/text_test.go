@@ -152,6 +152,9 @@ func FuzzACardShowsWhatIsThereAndStaysWithinSlacksLimits(f *testing.F) {
 		}
 		for _, m := range []Message{
 			Card{Operation: op, Steps: progress(op), Approvers: what}.Message(),
+			Status{Operation: op, Steps: progress(op), Told: []operation.Entry{{Outcome: operation.Verified, Step: what}, {Outcome: operation.Noted, Step: reason}}}.Message(),
+			RoomNote(what, nil), RoomNote("", []Uninvited{{User: operation.UserID(user), Why: reason}}),
+			FileNote(operation.Document{Name: what, Title: reference}, reason), Page(reason, true, ""),
 			Line(operation.Entry{Outcome: operation.Verified, Step: what, Text: reason, By: &op.Requester}, false),
 			Line(operation.Entry{Outcome: operation.Decided, Event: operation.Deny, Text: reason, By: &op.Requester}, false),
 			Direct(reason),
@@ -168,6 +171,25 @@ func FuzzACardShowsWhatIsThereAndStaysWithinSlacksLimits(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestEvidenceMayStyleAndNothingElse(t *testing.T) {
+	got := Line(operation.Entry{Outcome: operation.Verified, Step: "Read the audit logs", Text: "*2 things stand out.*\n`GetParameter` by <@U0BOB>, 2 * 3 * 4, `open, * alone"}, false)
+	b, err := json.Marshal(slack.Blocks{BlockSet: got.Blocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"text":"2 things stand out.","style":{"bold":true}`, `"text":"GetParameter","style":{"code":true}`,
+		`"text":" by \u003c@U0BOB\u003e, 2 * 3 * 4, ` + "`open, * alone" + `"`,
+	} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in %s", want, b)
+		}
+	}
+	if want := "2 things stand out. GetParameter by &lt;@U0BOB&gt;"; !strings.Contains(got.Text, want) {
+		t.Errorf("no %q in %q", want, got.Text)
+	}
 }
 
 // textLength counts the characters of all texts in a message's blocks.

@@ -230,6 +230,7 @@ type outbox struct {
 	owners  map[string]bool
 
 	documents map[string]operation.Document
+	rounds    map[operation.RoundID]operation.Round
 }
 
 type row struct {
@@ -244,10 +245,11 @@ type row struct {
 var (
 	_ bot.Outbox     = (*outbox)(nil)
 	_ bot.Operations = (*outbox)(nil)
+	_ bot.Rounds     = (*outbox)(nil)
 )
 
 func newOutbox(ops ...operation.Operation) *outbox {
-	o := &outbox{ops: map[operation.ID]operation.Operation{}, documents: map[string]operation.Document{}, owners: map[string]bool{}}
+	o := &outbox{ops: map[operation.ID]operation.Operation{}, documents: map[string]operation.Document{}, owners: map[string]bool{}, rounds: map[operation.RoundID]operation.Round{}}
 	for _, op := range ops {
 		o.ops[op.ID] = op
 	}
@@ -330,6 +332,16 @@ func (o *outbox) NoticeSent(_ context.Context, n operation.Notice, id operation.
 	r.told, r.sent = true, id
 	op := o.ops[n.Operation]
 	switch n.Kind {
+	case operation.NoticeRound:
+		round := o.rounds[n.Round]
+		round.Message = id
+		o.rounds[n.Round] = round
+	case operation.NoticeReminder:
+		for i := range o.rounds[n.Round].Reminders {
+			if one := &o.rounds[n.Round].Reminders[i]; one.ID == n.Reminder {
+				one.Card = id
+			}
+		}
 	case operation.NoticeCard:
 		op.Card = id
 	case operation.NoticeStatus:
@@ -395,6 +407,14 @@ func (o *outbox) Operation(_ context.Context, id operation.ID) (operation.Operat
 		return op, operation.ErrUnknown
 	}
 	return op, nil
+}
+
+func (o *outbox) Round(_ context.Context, id operation.RoundID) (operation.Round, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	round := o.rounds[id]
+	round.Reminders = slices.Clone(round.Reminders)
+	return round, nil
 }
 
 // empty reports whether everything was told.
