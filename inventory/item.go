@@ -145,6 +145,18 @@ type Use struct {
 	Why string    `json:"why,omitempty"` // it is unknown
 }
 
+// Words says what the item is as a person would.
+func (i Item) Words() string {
+	switch {
+	case i.Kind != ACM || i.ARN == "":
+		return i.Kind.Words()
+	case i.Renews:
+		return i.Kind.Words() + ", renews itself"
+	default:
+		return i.Kind.Words() + ", does not renew itself"
+	}
+}
+
 // Age is how long the item exists at now; 0 when its start is unknown.
 func (i Item) Age(now time.Time) time.Duration {
 	if i.Start.IsZero() || now.Before(i.Start) {

@@ -48,7 +48,11 @@ func (j *joiner) gap(source string, err error) {
 func because(err error) string {
 	switch {
 	case errors.Is(err, ErrNotPermitted):
-		return "the permission to read it is missing (" + strings.TrimPrefix(err.Error(), ErrNotPermitted.Error()+": ") + ")"
+		why := ErrNotPermitted.Error()
+		if detail, more := strings.CutPrefix(err.Error(), why+": "); more {
+			why += " (" + detail + ")"
+		}
+		return why
 	case errors.Is(err, runbook.ErrNoParameter):
 		return "SSM has no such parameter"
 	default:
@@ -360,11 +364,15 @@ func acmWords(c ACMCertificate) string {
 func (j *joiner) tls() {
 	for n, e := range j.Endpoints {
 		owner, from := configured(e.Owner)
-		h := j.reading.handshakes[n]
-		i := Item{ID: ID("tls:" + e.Address), Kind: TLS, Name: e.Address, Owner: owner, OwnerFrom: from, Feeds: e.Feeds, Start: h.Start, End: h.End, Issuer: h.Issuer}
+		i := Item{ID: ID("tls:" + e.Address), Kind: TLS, Name: e.Address, Owner: owner, OwnerFrom: from, Feeds: e.Feeds}
 		if err := j.handshakesErr[n]; err != nil {
 			i.Why = "It could not be looked at: " + because(err) + "."
-		} else if h.Ends != "" {
+			j.add(i)
+			continue
+		}
+		h := j.reading.handshakes[n]
+		i.Start, i.End, i.Issuer = h.Start, h.End, h.Issuer
+		if h.Ends != "" {
 			i.Why = "Its chain ends before its own certificate does: " + h.Ends + "."
 		}
 		if h.Distrust != "" {

@@ -214,11 +214,11 @@ func (s *Sweeper) readParameters(ctx context.Context, r *reading, names []string
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, p := range found {
-		r.parameters[p.Name] = p
-	}
 	if err == nil {
-		err = runbook.ErrNoParameter
+		for _, p := range found {
+			r.parameters[p.Name] = p
+		}
+		err = runbook.ErrNoParameter // of those that were not found
 	}
 	for _, name := range names {
 		if _, ok := r.parameters[name]; !ok {

@@ -43,6 +43,9 @@ func (v Inventory) CSV() ([]byte, error) {
 	return b, nil
 }
 
+// widest is how many characters a cell of the table has at most.
+const widest = 48
+
 func (v Inventory) row(i Item) []string {
 	r := Rotation{}
 	if i.Rotated != nil {
@@ -95,7 +98,7 @@ func (v Inventory) WriteTable(w io.Writer, zone *time.Location) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) { // the builder takes everything
 		for n, c := range cells {
-			cells[n] = Plain(c, 72)
+			cells[n] = Plain(c, widest)
 		}
 		_, _ = fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
@@ -103,7 +106,7 @@ func (v Inventory) WriteTable(w io.Writer, zone *time.Location) error {
 		row("STATUS", "EXPIRES", "LEFT", "WHAT", "NAME", "KEY", "FEEDS", "OWNER", "ROTATED", "LAST USED")
 	}
 	for _, i := range v.Items {
-		row(string(i.Status), date(i.End, zone), v.left(i), i.Kind.Words(), i.Name, or(i.Key), or(feedsWords(i.Feeds)), or(i.Owner.Name), rotatedWords(i, zone), usedWords(i, zone))
+		row(string(i.Status), date(i.End, zone), v.left(i), i.Words(), i.Name, or(i.Key), or(feedsWords(i.Feeds)), or(i.Owner.Name), rotatedWords(i, zone), usedWords(i, zone))
 	}
 	_ = t.Flush()
 	v.notes(&b)
@@ -160,8 +163,6 @@ func date(t time.Time, zone *time.Location) string {
 
 func feedsWords(f Feeds) string {
 	switch {
-	case f.Service != "" && f.Parameter != "":
-		return f.Cluster + "/" + f.Service + " by " + f.Parameter
 	case f.Service != "":
 		return f.Cluster + "/" + f.Service
 	case len(f.Resources) > 0:

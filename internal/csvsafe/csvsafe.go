@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -35,8 +36,11 @@ func Table(rows [][]string) ([]byte, error) {
 
 // Cell keeps spreadsheets from taking a cell for a formula: those that begin
 // like one, in the full-width forms too and behind whatever cannot be seen, get
-// an apostrophe before them.
+// an apostrophe before them. A number stays one, whatever its sign.
 func Cell(cell string) string {
+	if regexp.MustCompile(`^-[0-9]+$`).MatchString(cell) {
+		return cell
+	}
 	seen := strings.TrimLeftFunc(cell, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) })
 	if strings.IndexAny(seen, "=+-@＝＋－＠") == 0 {
 		return "'" + cell
