@@ -111,11 +111,9 @@ func (r *Runner) advance(ctx context.Context, op *Operation) (time.Duration, err
 func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error) {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	approved := make(chan error, 1)
-	go func() { approved <- r.Rules.StillApproved(call, *op) }()
 	plan, err := r.Rules.Planners[op.Kind].Plan(call, *op)
-	if still := <-approved; err == nil {
-		err = still
+	if err == nil { // last, and not meanwhile: the look at the approver is the one nearest to the deed
+		err = r.Rules.StillApproved(call, *op)
 	}
 	var refusal *Refusal
 	switch {
