@@ -18,7 +18,8 @@ func Line(e operation.Entry, drill bool) Message {
 		head = append(head, say("Drill. "))
 	}
 	ps := []paragraph{{line: append(head, headline(e)...)}}
-	if evidence := plain(e.Text, maxSection-maxPhrase); evidence != "" {
+	evidence := plain(e.Text, maxSection-maxPhrase)
+	if evidence != "" && !manyLines(e) {
 		p := paragraph{line: marked(evidence)}
 		if quoted(e) {
 			p = paragraph{line: line{say(evidence)}, quote: "Reason"}
@@ -26,6 +27,9 @@ func Line(e operation.Entry, drill bool) Message {
 		ps = append(ps, p)
 	}
 	b.paragraphs(ps...)
+	if manyLines(e) {
+		b.evidence(evidence)
+	}
 	small := line{when(e.At)}
 	if e.Sequence > 0 {
 		small = append(small, say(fmt.Sprintf(" · entry %d of the record", e.Sequence)))

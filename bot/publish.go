@@ -26,7 +26,7 @@ func (b *Bot) Publish(ctx context.Context, in Intent, title, found string, d ope
 		return fmt.Errorf("publish in %s: %w", in.Channel, err)
 	}
 	thread := slack.MsgOptionTS(ts)
-	if _, _, err := b.api.PostMessageContext(ctx, channel, append(Direct(found).options(), thread)...); err != nil {
+	if _, _, err := b.api.PostMessageContext(ctx, channel, append(Findings(found).options(), thread)...); err != nil {
 		return fmt.Errorf("publish what was found: %w", err)
 	}
 	_, err = b.api.UploadFileContext(ctx, slack.UploadFileParameters{

@@ -43,24 +43,25 @@ func (f Findings) Groups() []Group {
 
 func rank(v Verdict) int { return slices.Index([]Verdict{StandsOut, Unknown, Expected}, v) }
 
-// summaryRoom is how long a summary may become; a section of Slack's takes 3000.
-const summaryRoom = 2900
+// summaryRoom is how long a summary may become: the chat's lines take no more.
+const summaryRoom = 2500
 
-// Summary says in Slack's mrkdwn what stands out, what somebody has to know and
-// what was not covered, in at most 2900 characters. The lists are cut where
-// there is no room, and say so; that something was not covered never is.
+// Summary says line by line what stands out, what somebody has to know and what
+// was not covered, in at most 2500 characters as Slack counts them. What others
+// chose stands between backquotes. The lists are cut where there is no room, and
+// say so; that something was not covered never is.
 func (f Findings) Summary() string {
-	head := fmt.Sprintf("*%s*\n%s, %s UTC. %s", f.headline(), code(string(f.Secret)), span(f.Window.From, f.Window.To), f.counts())
+	head := fmt.Sprintf("%s\n%s, %s UTC. %s", f.headline(), code(string(f.Secret)), span(f.Window.From, f.Window.To), f.counts())
 	gaps := f.gapLines()
-	room := summaryRoom - utf8.RuneCountInString(head) - 100
-	gapText := listed("*Not covered:*", gaps, room/2)
+	room := summaryRoom - size(head) - 100
+	gapText := listed("Not covered:", gaps, room/2)
 	var lines []string
 	for _, g := range f.Groups() {
 		if g.Verdict != Expected {
 			lines = append(lines, g.line())
 		}
 	}
-	body := listed("", lines, room-utf8.RuneCountInString(gapText))
+	body := listed("", lines, room-size(gapText))
 	return strings.Join(slices.DeleteFunc([]string{head, body, gapText}, func(s string) bool { return s == "" }), "\n")
 }
 
@@ -104,7 +105,7 @@ func (g Group) line() string {
 	}
 	mark := ""
 	if g.Verdict == Unknown {
-		mark = "_unknown:_ "
+		mark = "Not known: "
 	}
 	var b strings.Builder
 	_, _ = fmt.Fprintf(&b, "• %s%s: %s%s by %s", mark, span(g.At, g.Last), code(g.What), times, code(g.Who))
@@ -130,10 +131,12 @@ func (f Findings) gapLines() []string {
 	return out
 }
 
-// plainText shows our own words, which may quote others', without giving
-// Slack's markup a chance.
-func plainText(text string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'", "*", "·", "~", "·").Replace(text)
+// plainText shows our own words, which may quote others', outside of backquotes.
+func plainText(text string) string { return strings.ReplaceAll(text, "`", "'") }
+
+// size is how many characters a text takes once Slack's mark-up is escaped in it.
+func size(text string) int {
+	return utf8.RuneCountInString(text) + 3*strings.Count(text, "<") + 3*strings.Count(text, ">") + 4*strings.Count(text, "&")
 }
 
 func upperFirst(text string) string {
@@ -153,7 +156,7 @@ func listed(title string, lines []string, room int) string {
 		out = append(out, title)
 	}
 	for i, line := range lines {
-		if room -= utf8.RuneCountInString(line) + 1; room < 0 {
+		if room -= size(line) + 1; room < 0 {
 			out = append(out, fmt.Sprintf("… and %d more.", len(lines)-i))
 			break
 		}
