@@ -89,7 +89,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	}
 	reports := &incident.Reporter{Ledger: ledger{db, record}, Operations: db, Now: now}
 	emergency := &runbook.Emergency{
-		Rotate: rotate, Report: reports, Room: cfg.Room,
+		Rotate: rotate, Report: reports, History: db, Room: cfg.Room,
 		Audit: &incident.Investigator{
 			Gatherer: &exposure.Gatherer{Trail: cloud, SignIns: directory, Audits: directory, Doors: directory, Now: now},
 			Apps:     directory, ECS: cloud, History: db,

@@ -203,11 +203,11 @@ func (h *Handlers) report(ctx context.Context, in bot.Intent, words []string) er
 	if err := h.rules.MayLook(ctx, in.User, in.Channel, op.Secret, op.Plan.Policy, in.Command+" "+in.Text); err != nil {
 		return err
 	}
-	documents, err := h.reports.Draft(ctx, op.ID)
+	report, err := h.reports.Draft(ctx, op.ID)
 	if err != nil {
 		return err
 	}
-	_, err = h.rules.Writer.Change(ctx, operation.Transition{Operation: op, From: op.State, Documents: documents, Entries: []operation.Entry{{
+	_, err = h.rules.Writer.Change(ctx, operation.Transition{Operation: op, From: op.State, Documents: report.Documents, Entries: []operation.Entry{{
 		At: h.rules.Now(), Operation: op.ID, Secret: op.Secret, State: op.State, Outcome: operation.Noted, By: &operation.Person{User: in.User}, Text: "The report was written again.",
 	}}})
 	if err != nil {

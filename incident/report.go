@@ -34,24 +34,24 @@ type Reporter struct {
 
 // Draft writes the report of an operation as it stands, and the proof of its time
 // line.
-func (r *Reporter) Draft(ctx context.Context, id operation.ID) ([]operation.Document, error) {
+func (r *Reporter) Draft(ctx context.Context, id operation.ID) (runbook.Report, error) {
 	op, err := r.Operations.Operation(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("read operation %s: %w", id, err)
+		return runbook.Report{}, fmt.Errorf("read operation %s: %w", id, err)
 	}
 	entries, err := r.Ledger.Entries(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("read the record of operation %s: %w", id, err)
+		return runbook.Report{}, fmt.Errorf("read the record of operation %s: %w", id, err)
 	}
 	proof, err := r.Ledger.Prove(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("prove operation %s: %w", id, err)
+		return runbook.Report{}, fmt.Errorf("prove operation %s: %w", id, err)
 	}
 	report, now := draft{op: op, entries: entries}, r.Now()
-	return []operation.Document{
+	return runbook.Report{Times: sentence(report.times()), Documents: []operation.Document{
 		{Operation: id, Name: ReportFile(id), Title: "Draft report of incident " + string(id), Body: report.markdown(now), At: now},
 		{Operation: id, Name: ProofFile(id), Title: "Proof of the time line of " + string(id), Body: proof, At: now},
-	}, nil
+	}}, nil
 }
 
 // ReportFile and ProofFile are the names of an operation's documents.
@@ -164,13 +164,25 @@ func (d *draft) times() []Span {
 		}
 	}
 	add("from the request to the confirmation", asked, confirmed)
-	if at, ok := d.verified("Remove the compromised key"); ok {
+	if at, ok := d.verified(runbook.StepRemove); ok {
 		add("from the confirmation to the verified removal", confirmed, at)
 	}
-	if at, ok := d.verified("Check the MCP server"); ok {
+	if at, ok := d.verified(runbook.StepServer); ok {
 		add("from the confirmation to the verified service", confirmed, at)
 	}
 	return out
+}
+
+// sentence says how long the parts took.
+func sentence(spans []Span) string {
+	var out []string
+	for _, s := range spans {
+		out = append(out, s.What+" "+s.Took.String())
+	}
+	if len(out) == 0 {
+		return "How long it took is not known: nothing was confirmed."
+	}
+	return "Times: " + strings.Join(out, "; ") + "."
 }
 
 // Times tells how long the parts of an emergency took, from its entries.
@@ -188,8 +200,8 @@ func (d *draft) effects() {
 		d.line("- Warned of beforehand: %s", inline(w))
 	}
 	d.line("\n## Effects\n")
-	removed, gone := d.verified("Remove the compromised key")
-	back, works := d.verified("Check the MCP server")
+	removed, gone := d.verified(runbook.StepRemove)
+	back, works := d.verified(runbook.StepServer)
 	switch {
 	case gone && works:
 		d.line("- The service could get no new tokens from %s at the latest until %s. [What did users notice?]", instant(removed), instant(back))
@@ -205,7 +217,7 @@ func (d *draft) findings() {
 	d.line("## Findings in the audit logs\n")
 	found := false
 	for _, e := range d.entries {
-		if e.Step == "Read the audit logs" && e.Text != "" {
+		if e.Step == runbook.StepAudit && e.Text != "" {
 			found = true
 			d.line("%s\n", quote(e.Text))
 		}

@@ -31,10 +31,17 @@ const (
 
 // What an emergency finds out.
 const (
-	factBase    operation.Fact = "base_version" // SSM version that the new secret replaces
-	factRemoved operation.Fact = "removed_at"   // RFC 3339
-	factShouted operation.Fact = "shouted"      // that Entra refuses the removal
+	factBase    operation.Fact = "base_version"   // SSM version that the new secret replaces
+	factRemoved operation.Fact = "removed_at"     // RFC 3339
+	factShouted operation.Fact = "shouted"        // that Entra refuses the removal
+	factFrozen  operation.Fact = "frozen"         // what was told of the application being frozen
+	factStolen  operation.Fact = "leaked_version" // SSM version that holds the stolen text, where the plan could not tell
 )
+
+// History knows all operations on a secret.
+type History interface {
+	OperationsOf(ctx context.Context, secret operation.SecretName) ([]operation.Operation, error)
+}
 
 // Auditor reads what the audit logs know of a secret.
 type Auditor interface {
@@ -60,7 +67,13 @@ type Findings struct {
 
 // Reporter drafts an incident report.
 type Reporter interface {
-	Draft(ctx context.Context, id operation.ID) ([]operation.Document, error)
+	Draft(ctx context.Context, id operation.ID) (Report, error)
+}
+
+// Report is a draft, and how long the parts of the emergency took, in a sentence.
+type Report struct {
+	Documents []operation.Document
+	Times     string
 }
 
 // Emergency disables compromised secrets. Its way back to service is a rotation's.
@@ -68,6 +81,7 @@ type Emergency struct {
 	*Rotate
 	Audit   Auditor
 	Report  Reporter
+	History History
 	Room    RoomPolicy
 	clients sync.Map // operation.SecretName to the ClientID last read, for when AWS fails
 }
@@ -108,14 +122,32 @@ func (e *Emergency) Plan(ctx context.Context, op operation.Operation) (operation
 		return operation.Plan{}, err
 	}
 	if l.app, err = e.Apps.Application(ctx, client); err != nil {
-		return operation.Plan{}, fmt.Errorf("read the application: %w", err)
+		return operation.Plan{}, operation.RefuseBecause(err, CodeCannotRotate, "Entra does not tell me about the application %s just now, so I can't say which keys there are. Try again at once; meanwhile, by hand: az ad app credential delete --id %s --key-id <key>. Nothing was changed.", client, client)
 	}
 	l.emergency(ctx)
 	leaked, err := l.compromised(op.Options[OptionKey])
 	if err != nil {
 		return operation.Plan{}, err
 	}
-	return e.plan(op, l, leaked)
+	ended, err := e.ended(ctx, op)
+	if err != nil {
+		return operation.Plan{}, err
+	}
+	return e.plan(op, l, leaked, ended)
+}
+
+// ended are the rotations that are open, and that the emergency ends.
+func (e *Emergency) ended(ctx context.Context, op operation.Operation) ([]operation.Operation, error) {
+	all, err := e.History.OperationsOf(ctx, op.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("read the operations of %s: %w", op.Secret, err)
+	}
+	return slices.DeleteFunc(all, func(o operation.Operation) bool { return o.Kind != KindRotate || !o.State.Open() }), nil
+}
+
+// begun reports whether an operation may have changed anything yet.
+func begun(op operation.Operation) bool {
+	return op.State != operation.Pending && op.State != operation.Approved
 }
 
 // Learn reads all client ids once, so that an emergency needs no AWS.
@@ -167,9 +199,9 @@ func (e *Emergency) LookInto(ctx context.Context, target Target, since, now time
 func (l *look) emergency(ctx context.Context) {
 	live, err := l.Params.Read(ctx, l.target.SecretParameter)
 	if err != nil {
-		l.warn("The live parameter could not be read just now, so which key is in use is not known, and coming back to service may have to wait.")
+		l.warn("AWS does not let me read the live parameter just now: which key is in use is not known, and coming back to service may have to wait. The key is removed all the same.")
 	}
-	l.live = live
+	l.live, l.liveRead = live, err == nil
 	l.newEnds = addMonths(l.at, l.target.LifetimeMonths).UTC().Truncate(time.Second)
 	a := l.app
 	if a.OwnersRead && !a.OwnedByUs {
@@ -192,6 +224,12 @@ func (l *look) emergency(ctx context.Context) {
 func (l *look) compromised(which string) ([]Key, error) {
 	switch which {
 	case "", KeyInUse:
+		if !l.liveRead {
+			if len(l.app.Keys) == 1 { // then it can be no other
+				return l.app.Keys, nil
+			}
+			return nil, operation.Refuse(CodeCannotRotate, "AWS does not let me read the live parameter just now, so I can't tell which of the %d keys is in use. Ask again by the form (`/emergency-disable` alone) and choose all keys, or one by its id. Its keys: %s. Nothing was changed.", len(l.app.Keys), listKeys(l.app.Keys))
+		}
 		var fit []Key
 		for _, k := range l.app.Keys {
 			if l.live.Value.HasHint(k.Hint) {
@@ -227,7 +265,7 @@ func listKeys(keys []Key) string {
 	return strings.Join(out, ", ")
 }
 
-func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key) (operation.Plan, error) {
+func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key, ended []operation.Operation) (operation.Plan, error) {
 	drill := op.Options[OptionDrill] == "true"
 	if drill && !l.target.Canary {
 		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "%s is no canary, so no drill is held with it. Mark a secret that nobody depends on with canary: true in the configuration. Nothing was changed.", op.Secret)
@@ -236,19 +274,17 @@ func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key) (operati
 		Client: l.app.Client, Object: l.app.Object, Principal: l.app.ServicePrincipal, NewEnds: l.newEnds, Version: l.live.Version,
 		TaskDefinition: l.service.TaskDefinition, Target: l.target,
 	}
-	changes := make([]operation.Change, 0, len(leaked)+2)
-	for _, k := range leaked {
-		if l.live.Value.HasHint(k.Hint) {
-			d.OldKey, d.OldEnds, d.LiveLeaked = k.ID, k.End.UTC(), true
-		}
-		k.Hint = "" // three characters of a secret are not for the database
-		d.Leaked = append(d.Leaked, k)
-		changes = append(changes, operation.Change{What: "Key " + string(k.ID) + " of " + l.app.Name, From: "works", To: "removed at once, for ever"})
-	}
-	if d.LiveLeaked {
+	changes := d.remove(l, leaked)
+	// What is not known to be needless is done: a second new secret harms less than
+	// a service without any.
+	d.Renew = d.LiveLeaked || !l.liveRead || slices.ContainsFunc(ended, begun)
+	if d.Renew {
 		changes = append(changes,
 			operation.Change{What: "Service " + l.target.Cluster + "/" + l.target.Service, From: "works", To: "gets no new tokens until a new secret is in place: some minutes"},
-			operation.Change{What: "SSM parameter " + l.target.SecretParameter, From: fmt.Sprintf("version %d", l.live.Version), To: "a new version with a new secret, and all tasks started anew"})
+			operation.Change{What: "SSM parameter " + l.target.SecretParameter, From: l.version(), To: "a new version with a new secret, and all tasks started anew"})
+	}
+	for _, o := range ended {
+		changes = append(changes, l.end(o, leaked))
 	}
 	changes = append(changes, operation.Change{What: "Tokens that were stolen already", From: "work", To: "may work for about an hour after the removal (until about " +
 		clock(op.RequestedAt.Add(tokenLife)) + " if it is confirmed now), and up to 24 hours where continuous access evaluation is used"})
@@ -260,6 +296,60 @@ func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key) (operati
 		Kind: KindEmergency, Secret: op.Secret, Policy: EmergencyPolicy(l.target), Warnings: l.warnings, Details: raw, Changes: changes,
 		Urgent: true, Ends: []operation.Kind{KindRotate}, MustType: string(op.Secret), Room: e.room(op, l.target, drill),
 	}, nil
+}
+
+// remove notes the keys to remove, the one in use first.
+func (d *details) remove(l *look, leaked []Key) []operation.Change {
+	inUse := func(k Key) bool { return l.liveRead && l.live.Value.HasHint(k.Hint) }
+	leaked = slices.Clone(leaked)
+	slices.SortStableFunc(leaked, func(a, b Key) int {
+		switch {
+		case inUse(a) == inUse(b):
+			return 0
+		case inUse(a):
+			return -1
+		}
+		return 1
+	})
+	if !l.liveRead && len(leaked) == len(l.app.Keys) { // the one in use must be among them
+		d.LiveLeaked = true
+	}
+	changes := make([]operation.Change, 0, len(leaked)+3)
+	for _, k := range leaked {
+		if inUse(k) {
+			d.OldKey, d.OldEnds, d.LiveLeaked = k.ID, k.End.UTC(), true
+		}
+		k.Hint = "" // three characters of a secret are not for the database
+		d.Leaked = append(d.Leaked, k)
+		changes = append(changes, operation.Change{What: "Key " + string(k.ID) + " of " + l.app.Name, From: "works", To: "removed at once, for ever"})
+	}
+	return changes
+}
+
+func (l *look) version() string {
+	if !l.liveRead {
+		return "the present version"
+	}
+	return fmt.Sprintf("version %d", l.live.Version)
+}
+
+// end says what becomes of a rotation that is under way. The old key that it had
+// kept works until the emergency clears up, which may be too late.
+func (l *look) end(o operation.Operation, leaked []Key) operation.Change {
+	c := operation.Change{What: "Rotation " + string(o.ID), From: o.State.Words(), To: "ended at once"}
+	if !begun(o) {
+		return c
+	}
+	c.To += "; what it left is cleared up once the service works again"
+	old := decodeDetails(o.Plan.Details).OldKey
+	has := func(keys []Key) bool {
+		return slices.ContainsFunc(keys, func(k Key) bool { return k.ID == old })
+	}
+	if has(l.app.Keys) && !has(leaked) {
+		c.To += ", its old key too"
+		l.warn("Rotation %s still keeps its old key %s, which works until the end of this emergency. If that one may have leaked, ask by the form for all keys instead.", o.ID, old)
+	}
+	return c
 }
 
 func (e *Emergency) room(op operation.Operation, t Target, drill bool) *operation.Room {
@@ -274,31 +364,41 @@ func (e *Emergency) room(op operation.Operation, t Target, drill bool) *operatio
 
 // Steps is the emergency, line by line. From the first on there is no way back.
 func (e *Emergency) Steps(op operation.Operation) []operation.Step {
-	j := emergencyJob{job: e.job(op), audit: e.Audit, report: e.Report}
+	j := emergencyJob{job: e.job(op), audit: e.Audit, report: e.Report, history: e.History}
 	forward := operation.NoUndo("an emergency only goes forward")
 	steps := []operation.Step{{
-		Name: "Remove the compromised key", Within: 15 * time.Minute, PointOfNoReturn: true,
+		Name: StepRemove, Within: 15 * time.Minute, PointOfNoReturn: true,
 		Do: j.removeLeaked, Verify: j.leakedGone, Undo: forward,
 	}}
 	if j.plan.LiveLeaked {
+		steps = append(steps, operation.Step{Name: "Prove the stolen secret is refused", Within: 30 * time.Minute, Do: j.firstStolenRefusal, Verify: j.stolenRefused, Undo: forward})
+	}
+	if j.plan.Renew {
 		steps = append(steps,
-			operation.Step{Name: "Prove the stolen secret is refused", Within: 30 * time.Minute, Do: j.firstRefusal, Verify: j.stolenRefused, Undo: forward},
 			operation.Step{Name: "Clear the way", Within: 5 * time.Minute, Do: j.clearTheWay, Verify: j.wayIsClear, Undo: forward},
 			operation.Step{Name: "Make a new secret in Entra", Within: 3 * time.Minute, Do: j.addKey, Verify: j.keyIsPending, Undo: forward},
-			operation.Step{Name: "Prove the new secret by fresh tokens", Within: 10 * time.Minute, Do: j.firstToken, Verify: j.tokensInARow, Undo: forward},
+			operation.Step{Name: "Prove the new secret by fresh tokens", Within: 10 * time.Minute, Do: j.newToken, Verify: j.newTokens, Undo: forward},
 			operation.Step{Name: "Put it into the live parameter", Within: 2 * time.Minute, Do: j.writeLive, Verify: j.liveHoldsNew, Undo: forward},
 			operation.Step{Name: "Redeploy the service", Within: 20 * time.Minute, Do: j.redeploy, Verify: j.tasksRunNew, Undo: forward},
 		)
 	}
-	steps = append(steps, operation.Step{Name: "Check the MCP server", Within: 5 * time.Minute, Do: j.healthy, Verify: j.serves, Undo: forward})
-	if j.plan.LiveLeaked {
-		steps = append(steps, operation.Step{Name: "Clear up", Within: 5 * time.Minute, Do: j.clearUpAfter, Verify: j.nothingLeft, Undo: forward})
+	steps = append(steps, operation.Step{Name: StepServer, Within: 5 * time.Minute, Do: j.healthy, Verify: j.serves, Undo: forward})
+	if j.plan.Renew {
+		steps = append(steps, operation.Step{Name: "Clear up", Within: 5 * time.Minute, Do: j.clearUpAfter, Verify: j.nothingOfOursLeft, Undo: forward})
 	}
-	return append(steps,
-		operation.Step{Name: "Read the audit logs", Within: 5 * time.Minute, Do: nothing, Verify: j.readAudit, Undo: forward},
+	steps = append(steps,
+		operation.Step{Name: StepAudit, Within: 5 * time.Minute, Do: nothing, Verify: j.readAudit, Undo: forward},
 		operation.Step{Name: "Draft the report", Within: 5 * time.Minute, Do: nothing, Verify: j.draft, Undo: forward},
 	)
+	return e.patient(steps)
 }
+
+// Steps of an emergency that its report asks for.
+const (
+	StepRemove = "Remove the compromised key"
+	StepServer = "Check the MCP server"
+	StepAudit  = "Read the audit logs"
+)
 
 // nothing is the Do of a step that only looks.
 func nothing(context.Context, *operation.Run) (string, error) { return "", nil }
@@ -306,13 +406,15 @@ func nothing(context.Context, *operation.Run) (string, error) { return "", nil }
 // emergencyJob is one emergency at work.
 type emergencyJob struct {
 	job
-	audit  Auditor
-	report Reporter
+	audit   Auditor
+	report  Reporter
+	history History
 }
 
 // removeLeaked is the call that everything waits for. Nothing is read before it:
-// the plan has all that it needs.
+// the plan has all that it needs. One key that cannot be removed keeps no other.
 func (j emergencyJob) removeLeaked(ctx context.Context, run *operation.Run) (string, error) {
+	var failed error
 	for _, k := range j.plan.Leaked {
 		if err := run.Fence(ctx); err != nil {
 			return "", err
@@ -321,23 +423,34 @@ func (j emergencyJob) removeLeaked(ctx context.Context, run *operation.Run) (str
 		if k.OnServicePrincipal {
 			holder = j.plan.Principal
 		}
-		if err := j.Apps.RemovePassword(ctx, holder, k); err != nil {
-			return "", shout(run, k, err)
+		if err := j.Apps.RemovePassword(ctx, holder, k); err != nil && failed == nil {
+			failed = shout(run, k, err)
 		}
 	}
-	run.Facts[factRemoved] = run.Now().UTC().Format(time.RFC3339)
-	return "", nil
+	if failed == nil {
+		run.Facts[factRemoved] = run.Now().UTC().Format(time.RFC3339)
+	}
+	return "", failed
 }
 
 // shout tells at once that the key still lives, and has the removal tried again:
 // a refusal may be a permission that somebody is about to give.
 func shout(run *operation.Run, k Key, err error) error {
-	if operation.IsPermanent(err) && run.Facts[factShouted] == "" {
-		run.Facts[factShouted] = "yes"
-		run.Say("Entra REFUSES to remove key %s: %s. The secret is still alive. I try again every few seconds; meanwhile freeze the application with the button on the card, or remove the key by hand in Entra.", k.ID, err)
+	if run.Facts[factShouted] == "" {
+		switch {
+		case operation.IsPermanent(err):
+			run.Facts[factShouted] = "yes"
+			run.Say("Entra REFUSES to remove key %s: %s. THE SECRET IS STILL ALIVE. I try again every few seconds. Meanwhile: freeze the application with the button on the card (two people), or remove the key by hand in Entra.", k.ID, err)
+		case time.Since(run.Operation.StepSince) > shoutAfter:
+			run.Facts[factShouted] = "yes"
+			run.Say("Entra does not answer when I remove key %s, so THE SECRET MAY STILL BE ALIVE. I try again every few seconds. Meanwhile: freeze the application with the button on the card (two people), or remove the key by hand in Entra.", k.ID)
+		}
 	}
 	return operation.NotYet{After: 2 * time.Second, Why: fmt.Sprintf("key %s could not be removed: %s", k.ID, err)}
 }
+
+// shoutAfter is how long Entra may give no usable answer before people are told.
+const shoutAfter = 5 * time.Second
 
 // leakedGone: absent in a run of equal reads, on the application and on its
 // service principal.
@@ -356,36 +469,115 @@ func (j emergencyJob) leakedGone(ctx context.Context, run *operation.Run) (strin
 		return "", err
 	}
 	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
-	run.Facts[operation.FactDead] = fmt.Sprintf("%s, since %s.", listKeys(j.plan.Leaked), clock(removed))
+	run.Facts[operation.FactDead] = fmt.Sprintf("%s: gone from Entra since %s.", namesOf(j.plan.Leaked), clock(removed))
 	run.Facts[operation.FactTokensDie] = removed.Add(tokenLife).Format(time.RFC3339)
-	return fmt.Sprintf("%s removed at %s, absent in %d reads in a row. Tokens issued before that may work until about %s, and up to 24 hours where continuous access evaluation is used.",
-		listKeys(j.plan.Leaked), clock(removed), j.Proof.Reads, clock(removed.Add(tokenLife))), nil
+	return fmt.Sprintf("Removed: %s, at %s; absent in %d reads in a row. Tokens issued before that may work until about %s, and up to 24 hours where continuous access evaluation is used.",
+		namesOf(j.plan.Leaked), clock(removed), j.Proof.Reads, clock(removed.Add(tokenLife))), nil
 }
 
 func (j emergencyJob) isLeaked(k Key) bool {
 	return slices.ContainsFunc(j.plan.Leaked, func(l Key) bool { return l.ID == k.ID })
 }
 
+// namesOf is the keys in short.
+func namesOf(keys []Key) string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = fmt.Sprintf("key %s (%s)", k.ID, k.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// stolenText is the secret that leaked, from the parameter's history. When AWS
+// was silent at the request, it is what the parameter holds until we write.
+func (j emergencyJob) stolenText(ctx context.Context, run *operation.Run) (operation.Secret, error) {
+	name := j.target.SecretParameter
+	switch {
+	case j.plan.Version > 0:
+		name = fmt.Sprintf("%s:%d", name, j.plan.Version)
+	case run.Facts[factStolen] != "":
+		name += ":" + run.Facts[factStolen]
+	}
+	p, err := j.Params.Read(ctx, name)
+	if err != nil {
+		return operation.Secret{}, fmt.Errorf("read the stolen secret from %s: %w", name, err)
+	}
+	run.Facts[factStolen] = fmt.Sprint(p.Version)
+	return p.Value, nil
+}
+
+func (j emergencyJob) firstStolenRefusal(ctx context.Context, run *operation.Run) (string, error) {
+	stolen, err := j.stolenText(ctx, run)
+	if err != nil {
+		return "", err
+	}
+	_, err = j.stolenRefusal(ctx, run, stolen)
+	return "", err
+}
+
+// stolenRefusal asks once. While the application is frozen every secret is
+// refused, so nothing is learned about this one.
+func (j emergencyJob) stolenRefusal(ctx context.Context, run *operation.Run, stolen operation.Secret) (*TokenRefused, error) {
+	refused, err := j.refusal(ctx, stolen)
+	return refused, frozenOr(run, err, "whether the stolen secret itself is dead shows only then")
+}
+
 // stolenRefused asks for tokens with the stolen secret, which must be refused
 // several times in a row.
 func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (string, error) {
-	evidence, err := j.refusedInARow(ctx, run)
-	if err == nil && !strings.HasSuffix(run.Facts[operation.FactDead], provenDead) {
-		run.Facts[operation.FactDead] += provenDead
+	stolen, err := j.stolenText(ctx, run)
+	if err != nil {
+		return "", err
 	}
-	return evidence, err
+	var last *TokenRefused
+	err = j.inARow(ctx, j.Proof.Tokens, func() (err error) {
+		last, err = j.stolenRefusal(ctx, run, stolen)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
+	run.Facts[operation.FactDead] = fmt.Sprintf("%s: gone from Entra since %s, and its secret is refused in %d of %d token requests.", namesOf(j.plan.Leaked), clock(removed), j.Proof.Tokens, j.Proof.Tokens)
+	return fmt.Sprintf("%d of %d token requests with the stolen secret refused in a row (AADSTS%d). Nobody gets a new token with it any more. Tokens issued before may live on until about %s, and up to 24 hours where continuous access evaluation is used.",
+		j.Proof.Tokens, j.Proof.Tokens, last.Codes[0], clock(removed.Add(tokenLife))), nil
 }
 
-// provenDead ends the fact of what is dead once it was tried.
-const provenDead = " Entra refuses tokens for it."
+// newToken waits until Entra takes the new secret, and says so when it cannot
+// because somebody froze the application.
+func (j emergencyJob) newToken(ctx context.Context, run *operation.Run) (string, error) {
+	_, err := j.firstToken(ctx, run)
+	return "", frozenOr(run, err, "the new secret waits until then")
+}
 
-// serves is the rotation's check of the MCP server, noted as what works.
+func (j emergencyJob) newTokens(ctx context.Context, run *operation.Run) (string, error) {
+	evidence, err := j.tokensInARow(ctx, run)
+	return evidence, frozenOr(run, err, "the new secret waits until then")
+}
+
+// frozenOr tells people once that the application is frozen, where that is what
+// err means.
+func frozenOr(run *operation.Run, err error, consequence string) error {
+	var f frozen
+	if errors.As(err, &f) && run.Facts[factFrozen] != consequence {
+		run.Facts[factFrozen] = consequence
+		run.Say("The application is frozen (AADSTS%d): no secret of it gets a token until two people thaw it, and %s. I look again every few seconds. To thaw it, use the button on the freeze's card.", ApplicationDisabled, consequence)
+	}
+	return err
+}
+
+// serves is the proof that the service works again.
 func (j emergencyJob) serves(ctx context.Context, run *operation.Run) (string, error) {
 	evidence, err := j.toolAnswers(ctx, run)
-	if err == nil {
-		run.Facts[operation.FactWorks] = fmt.Sprintf("the service %s/%s, checked at %s.", j.target.Cluster, j.target.Service, clock(run.Now()))
+	if err != nil {
+		return "", err
 	}
-	return evidence, err
+	with := ", with a new secret"
+	if !j.plan.Renew {
+		with = ", with the secret that it has"
+	}
+	run.Facts[operation.FactWorks] = fmt.Sprintf("the service %s/%s%s: health check and test call at %s.", j.target.Cluster, j.target.Service, with, clock(run.Now()))
+	return evidence, nil
 }
 
 // clearTheWay removes a pending parameter that an interrupted operation left, and
@@ -414,21 +606,15 @@ func (j emergencyJob) wayIsClear(ctx context.Context, run *operation.Run) (strin
 	return fmt.Sprintf("No %s; the new secret follows on version %s of the live parameter.", j.target.PendingParameter(), run.Facts[factBase]), nil
 }
 
-// clearUpAfter clears up as a rotation does, and removes keys that an interrupted
-// operation of ours left.
+// clearUpAfter clears up as a rotation does, and removes the keys that the
+// operations before left: those that we made, and what a rotation that was ended
+// had still kept.
 func (j emergencyJob) clearUpAfter(ctx context.Context, run *operation.Run) (string, error) {
-	live, err := j.liveIsOurs(ctx, run)
+	app, err := j.left(ctx, run)
 	if err != nil {
 		return "", err
 	}
-	app, err := j.Apps.Application(ctx, j.plan.Client)
-	if err != nil {
-		return "", fmt.Errorf("read the application: %w", err)
-	}
 	for _, k := range app.Keys {
-		if !strings.HasPrefix(k.Name, Mark("")) || string(k.ID) == run.Facts[factNewKey] || live.Value.HasHint(k.Hint) {
-			continue
-		}
 		if err := run.Fence(ctx); err != nil {
 			return "", err
 		}
@@ -437,6 +623,54 @@ func (j emergencyJob) clearUpAfter(ctx context.Context, run *operation.Run) (str
 		}
 	}
 	return j.clearUp(ctx, run)
+}
+
+// left is the application with those keys alone that must not stay.
+func (j emergencyJob) left(ctx context.Context, run *operation.Run) (Application, error) {
+	live, err := j.liveIsOurs(ctx, run)
+	if err != nil {
+		return Application{}, err
+	}
+	app, err := j.Apps.Application(ctx, j.plan.Client)
+	if err != nil {
+		return Application{}, fmt.Errorf("read the application: %w", err)
+	}
+	kept, err := j.keptByEnded(ctx, run)
+	if err != nil {
+		return Application{}, err
+	}
+	app.Keys = slices.DeleteFunc(app.Keys, func(k Key) bool {
+		stays := string(k.ID) == run.Facts[factNewKey] || live.Value.HasHint(k.Hint)
+		return stays || !strings.HasPrefix(k.Name, Mark("")) && !slices.Contains(kept, k.ID)
+	})
+	return app, nil
+}
+
+// keptByEnded are the old keys of the rotations that this emergency ended.
+func (j emergencyJob) keptByEnded(ctx context.Context, run *operation.Run) ([]KeyID, error) {
+	all, err := j.history.OperationsOf(ctx, run.Operation.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("read the operations of %s: %w", run.Operation.Secret, err)
+	}
+	var out []KeyID
+	for _, o := range all {
+		if o.Kind == KindRotate && o.State == operation.Superseded && !o.EndedAt.Before(run.Operation.DecidedAt) {
+			out = append(out, decodeDetails(o.Plan.Details).OldKey)
+		}
+	}
+	return out, nil
+}
+
+// nothingOfOursLeft: as after a rotation, and none of those keys is listed.
+func (j emergencyJob) nothingOfOursLeft(ctx context.Context, run *operation.Run) (string, error) {
+	app, err := j.left(ctx, run)
+	if err != nil {
+		return "", err
+	}
+	if len(app.Keys) > 0 {
+		return "", operation.DoAgain{Why: fmt.Sprintf("Entra lists key %s of an earlier operation", app.Keys[0].ID)}
+	}
+	return j.nothingLeft(ctx, run)
 }
 
 // readAudit reads the exposure window: from when the secret is known to have
@@ -451,7 +685,7 @@ func (j emergencyJob) readAudit(ctx context.Context, run *operation.Run) (string
 		return "", fmt.Errorf("read the audit logs: %w", err)
 	}
 	run.Attach(operation.Document{Operation: run.Operation.ID, Name: AuditFile(j.target), Title: "Audit events of " + string(j.target.Name), Body: found.Events, At: run.Now()})
-	return found.Summary, nil
+	return fmt.Sprintf("%s\nWhat arrives late is read by `/check-audit-logs %s %s` in half an hour.", found.Summary, j.target.Server, j.target.Environment), nil
 }
 
 // AuditFile is the name of the file with a secret's audit events.
@@ -473,14 +707,14 @@ func (j emergencyJob) exposedSince(run *operation.Run) time.Time {
 
 // draft writes the report from the record.
 func (j emergencyJob) draft(ctx context.Context, run *operation.Run) (string, error) {
-	documents, err := j.report.Draft(ctx, run.Operation.ID)
+	report, err := j.report.Draft(ctx, run.Operation.ID)
 	if err != nil {
 		return "", fmt.Errorf("draft the report: %w", err)
 	}
 	var names []string
-	for _, d := range documents {
+	for _, d := range report.Documents {
 		run.Attach(d)
 		names = append(names, d.Name)
 	}
-	return fmt.Sprintf("Drafted from the record: %s. Write it again with /emergency-disable report %s.", strings.Join(names, ", "), run.Operation.ID), nil
+	return fmt.Sprintf("%s\nDrafted from the record: %s. Write it again with /emergency-disable report %s.", report.Times, strings.Join(names, ", "), run.Operation.ID), nil
 }

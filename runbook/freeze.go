@@ -31,6 +31,18 @@ type Freeze struct {
 	Thaw       bool
 }
 
+// frozen is the token endpoint's answer while an application is deactivated: it
+// says nothing about any secret.
+type frozen struct{ notYet operation.NotYet }
+
+const frozenWords = "the application is frozen (AADSTS7000112), so no secret of it gets a token until somebody activates it again"
+
+// Error implements error.
+func (f frozen) Error() string { return f.notYet.Error() }
+
+// Unwrap has the step tried again.
+func (f frozen) Unwrap() error { return f.notYet }
+
 func (f *Freeze) kind() operation.Kind {
 	if f.Thaw {
 		return KindThaw
@@ -101,10 +113,10 @@ func (f *Freeze) Steps(op operation.Operation) []operation.Step {
 	if f.Thaw {
 		name = "Activate the service principal"
 	}
-	return []operation.Step{{
+	return f.patient([]operation.Step{{
 		Name: name, Within: 15 * time.Minute,
 		Do: set(f.Thaw), Verify: proven(f.Thaw), Undo: operation.UndoBy(set(!f.Thaw), proven(!f.Thaw)),
-	}}
+	}})
 }
 
 // principalIs: read in a run of equal reads, and seen by the token endpoint.

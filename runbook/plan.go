@@ -36,6 +36,8 @@ type details struct {
 	Principal  ObjectID `json:"principal,omitempty"`
 	Leaked     []Key    `json:"leaked,omitempty"`
 	LiveLeaked bool     `json:"live_leaked,omitempty"`
+	// Renew says that a new secret is made and rolled out.
+	Renew bool `json:"renew,omitempty"`
 
 	Target Target `json:"target"` // so that a changed configuration is another plan
 }
@@ -73,6 +75,7 @@ type look struct {
 
 	app      Application
 	live     Parameter
+	liveRead bool // emergencies go on without
 	old      Key
 	newEnds  time.Time
 	service  Service

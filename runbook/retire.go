@@ -162,6 +162,8 @@ func (j job) refusal(ctx context.Context, old operation.Secret) (*TokenRefused, 
 		return nil, fmt.Errorf("request a token with the old secret: %w", err)
 	case refused.Has(SecretInvalid), refused.Has(SecretExpired), refused.Has(SecretRevoked):
 		return refused, nil
+	case refused.Has(ApplicationDisabled):
+		return nil, frozen{operation.NotYet{After: 5 * time.Second, Why: frozenWords}}
 	}
 	return nil, fmt.Errorf("refused for another reason than a dead secret: %w", refused)
 }

@@ -77,7 +77,11 @@ func (r *Rotate) Steps(op operation.Operation) []operation.Step {
 			Undo: operation.NoUndo("a health check and a test call change nothing"),
 		},
 	}
-	steps = append(steps, j.retire()...)
+	return r.patient(append(steps, j.retire()...))
+}
+
+// patient caps how long each step is tried.
+func (r *Rotate) patient(steps []operation.Step) []operation.Step {
 	for i := range steps {
 		if r.Patience > 0 {
 			steps[i].Within = min(steps[i].Within, r.Patience)
@@ -238,7 +242,7 @@ func (j job) token(ctx context.Context, text operation.Secret) error {
 	case refused.Has(SecretInvalid):
 		return operation.NotYet{After: time.Second, Why: "Entra still refuses the new secret (AADSTS7000215)"}
 	case refused.Has(ApplicationDisabled):
-		return operation.NotYet{After: 5 * time.Second, Why: "the application is deactivated (AADSTS7000112), so no secret of it gets a token until somebody activates it again"}
+		return frozen{operation.NotYet{After: 5 * time.Second, Why: frozenWords}}
 	}
 	return operation.Permanent(fmt.Errorf("the new secret does not get a token: %w", refused))
 }
