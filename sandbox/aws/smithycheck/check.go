@@ -88,7 +88,7 @@ func judge(all []*model, header http.Header, body []byte, answer *recorder) []st
 	op, known := m.shapes[m.namespace+"#"+name]
 	if !known {
 		if answer.status < 300 {
-			return []string{name + " was answered with success, but neither the model nor the SDK's schemas were told of it"}
+			return []string{name + " was answered with success, but neither the model nor the SDK's types were told of it"}
 		}
 		return nil
 	}
@@ -256,7 +256,7 @@ func (m *model) declared(op shape, code string) (shape, bool) {
 			return s, true
 		}
 	}
-	if len(op.Errors) == 0 { // an operation that the SDK's schemas gave us: any error of the service
+	if len(op.Errors) == 0 { // an operation that the SDK's types gave us: any error of the service
 		if s, ok := m.shapes[m.namespace+"#"+code]; ok {
 			return s, true
 		}

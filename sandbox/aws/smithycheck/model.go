@@ -1,20 +1,23 @@
 // Package smithycheck holds requests and answers against AWS's own Smithy
 // models, for the tests of whatever plays AWS or talks to it. The models are in
-// testdata; operations that their cut lacks are checked against the schemas
-// that the SDK carries, which know names and types but no constraints.
+// testdata; operations that their cut lacks are checked against the SDK's
+// types, which know names and types but no constraints.
 package smithycheck
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"reflect"
 	"regexp"
 	"strings"
+	"time"
 
-	ecsschemas "github.com/aws/aws-sdk-go-v2/service/ecs/schemas"
-	ssmschemas "github.com/aws/aws-sdk-go-v2/service/ssm/schemas"
-	stsschemas "github.com/aws/aws-sdk-go-v2/service/sts/schemas"
-	"github.com/aws/smithy-go"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 //go:embed testdata/*.smithy.json
@@ -75,62 +78,86 @@ func load(file string) (*model, error) {
 
 // supplement adds operations that the cut of the model lacks.
 func (m *model) supplement() {
-	add := func(name string, input, output *smithy.Schema) {
+	add := func(name string, input, output any) {
 		id := m.namespace + "#" + name
 		if _, ok := m.shapes[id]; !ok {
-			m.shapes[id] = shape{Type: "operation", Input: &member{Target: m.take(input)}, Output: &member{Target: m.take(output)}}
+			m.shapes[id] = shape{Type: "operation", Input: &member{Target: m.take(reflect.TypeOf(input))}, Output: &member{Target: m.take(reflect.TypeOf(output))}}
 		}
 	}
 	switch m.namespace {
 	case "com.amazonaws.ssm":
-		add("DeleteParameter", ssmschemas.DeleteParameterRequest, ssmschemas.DeleteParameterResult)
-		add("DeleteParameters", ssmschemas.DeleteParametersRequest, ssmschemas.DeleteParametersResult)
-		add("GetParametersByPath", ssmschemas.GetParametersByPathRequest, ssmschemas.GetParametersByPathResult)
+		add("DeleteParameter", ssm.DeleteParameterInput{}, ssm.DeleteParameterOutput{})
+		add("DeleteParameters", ssm.DeleteParametersInput{}, ssm.DeleteParametersOutput{})
+		add("GetParametersByPath", ssm.GetParametersByPathInput{}, ssm.GetParametersByPathOutput{})
 	case "com.amazonaws.ecs":
-		add("RegisterTaskDefinition", ecsschemas.RegisterTaskDefinitionRequest, ecsschemas.RegisterTaskDefinitionResponse)
-		add("DeregisterTaskDefinition", ecsschemas.DeregisterTaskDefinitionRequest, ecsschemas.DeregisterTaskDefinitionResponse)
+		add("RegisterTaskDefinition", ecs.RegisterTaskDefinitionInput{}, ecs.RegisterTaskDefinitionOutput{})
+		add("DeregisterTaskDefinition", ecs.DeregisterTaskDefinitionInput{}, ecs.DeregisterTaskDefinitionOutput{})
 	case "com.amazonaws.sts":
-		add("GetWebIdentityToken", stsschemas.GetWebIdentityTokenRequest, stsschemas.GetWebIdentityTokenResponse)
+		add("GetWebIdentityToken", sts.GetWebIdentityTokenInput{}, sts.GetWebIdentityTokenOutput{})
 	}
 }
 
-// take copies an SDK schema into the model, under its own name, and returns its id.
-// Shapes that the model has stay as they are: they say more.
-func (m *model) take(s *smithy.Schema) string {
-	id := s.ID().String()
-	if t := s.TargetID(); t.Name != "" {
-		id = t.String()
+// take copies one of the SDK's types into the model and returns its id. The SDK
+// knows names and types, and nothing of lengths and patterns. A shape of that name
+// that the model has stays as it is: it says more.
+func (m *model) take(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	if _, known := m.shapes[id]; known {
+	id := m.namespace + "#" + t.Name()
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return m.know(m.namespace+"#SDKTimestamp", shape{Type: "timestamp"})
+	case t.Kind() == reflect.Struct:
+		if _, known := m.shapes[id]; known {
+			return id
+		}
+		made := shape{Type: "structure", Members: map[string]member{}}
+		m.shapes[id] = made // before its members: shapes may contain themselves
+		for field := range fields(t) {
+			made.Members[m.memberName(field.Name)] = member{Target: m.take(field.Type)}
+		}
+		return id
+	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
+		of := m.take(t.Elem())
+		return m.know(of+"SDKList", shape{Type: "list", Member: &member{Target: of}})
+	case t.Kind() == reflect.Map:
+		key, value := m.take(t.Key()), m.take(t.Elem())
+		return m.know(value+"SDKMap", shape{Type: "map", Key: &member{Target: key}, Value: &member{Target: value}})
+	}
+	simple := map[reflect.Kind]string{
+		reflect.String: "string", reflect.Bool: "boolean", reflect.Int32: "long", reflect.Int64: "long", reflect.Float32: "double", reflect.Float64: "double",
+	}
+	if t.Name() != "" && m.shapes[id].Type == "enum" {
 		return id
 	}
-	made := shape{Members: map[string]member{}}
-	m.shapes[id] = made // before its members: shapes may contain themselves
-	switch s.Type() {
-	case smithy.ShapeTypeStructure, smithy.ShapeTypeUnion:
-		made.Type = "structure"
-		for name, of := range s.Members() {
-			made.Members[name] = member{Target: m.take(of)}
-		}
-	case smithy.ShapeTypeList, smithy.ShapeTypeSet:
-		made.Type, made.Member = "list", &member{Target: m.take(s.ListMember())}
-	case smithy.ShapeTypeMap:
-		made.Type, made.Key, made.Value = "map", &member{Target: m.take(s.MapKey())}, &member{Target: m.take(s.MapValue())}
-	case smithy.ShapeTypeBoolean:
-		made.Type = "boolean"
-	case smithy.ShapeTypeTimestamp:
-		made.Type = "timestamp"
-	case smithy.ShapeTypeInteger, smithy.ShapeTypeLong, smithy.ShapeTypeShort, smithy.ShapeTypeByte, smithy.ShapeTypeIntEnum:
-		made.Type = "long"
-	case smithy.ShapeTypeDouble, smithy.ShapeTypeFloat:
-		made.Type = "double"
-	case smithy.ShapeTypeString, smithy.ShapeTypeEnum:
-		made.Type = "string" // the SDK's schemas do not carry an enum's values
-	default:
-		made.Type = "unsupported"
-	}
-	m.shapes[id] = made
+	return m.know(m.namespace+"#SDK"+t.Kind().String(), shape{Type: cmp.Or(simple[t.Kind()], "unsupported")})
+}
+
+// know adds a shape that may be there already.
+func (m *model) know(id string, s shape) string {
+	m.shapes[id] = s
 	return id
+}
+
+// fields are the members of one of the SDK's structs: what it keeps for itself is
+// no member.
+func fields(t reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() && f.Name != "ResultMetadata" && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// memberName is how the service writes a member: ECS begins with a small letter.
+func (m *model) memberName(field string) string {
+	if m.namespace == "com.amazonaws.ecs" {
+		return strings.ToLower(field[:1]) + field[1:]
+	}
+	return field
 }
 
 // shape finds a shape by id; the prelude's simple shapes need no model.
