@@ -28,7 +28,11 @@ type sandboxCommand struct {
 
 // Run keeps a sandbox running until a signal.
 func (c *sandboxCommand) Run(ctx context.Context, io streams) error {
-	box, err := sandbox.Start(ctx, sandbox.Options{Port: c.Port, TLSPort: c.TLSPort})
+	app, err := sandboxApp()
+	if err != nil {
+		return err
+	}
+	box, err := sandbox.Start(ctx, sandbox.Options{Port: c.Port, TLSPort: c.TLSPort, App: app})
 	if err != nil {
 		return err
 	}
@@ -37,19 +41,21 @@ func (c *sandboxCommand) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(io.out, `The sandbox is up: Slack, AWS and the MCP servers at %s, Entra and Graph at %s.
+	_, _ = fmt.Fprintf(io.out, `The sandbox is up: Slack, AWS and the MCP servers at %s, Entra and Graph at %s.
 
 Run the bot against it in another terminal:
   source %s
   go run . run --config %s
 
-Play with it (all calls: sandbox/README.md):
+Play with it in a browser:
+  %s/
+or by calls (all of them: sandbox/README.md):
   curl %s/_sandbox/slack/command -d '{"user": "alice", "channel": "#platform-ops", "command": "/rotate", "text": "sharepoint prod yearly rotation"}'
   curl '%s/_sandbox/slack/messages?channel=%%23platform-ops'
   curl %s/_sandbox/state
 
 Ctrl-C ends it.
-`, box.URL(), box.EntraURL(), filepath.Join(filepath.Dir(path), sandbox.EnvironmentFile), path, box.URL(), box.URL(), box.URL())
+`, box.URL(), box.EntraURL(), filepath.Join(filepath.Dir(path), sandbox.EnvironmentFile), path, box.URL(), box.URL(), box.URL(), box.URL())
 	<-ctx.Done()
 	return nil
 }
@@ -87,7 +93,12 @@ func (c *demoCommand) Run(ctx context.Context, io streams) error {
 	if c.Script {
 		defer func() { _ = os.RemoveAll(dir) }() // the system clears what stays
 	}
-	box, err := sandbox.Start(ctx, sandbox.Options{})
+	app, err := sandboxApp()
+	if err != nil {
+		return err
+	}
+	app.Clock = true // one process, one clock
+	box, err := sandbox.Start(ctx, sandbox.Options{App: app})
 	if err != nil {
 		return err
 	}
@@ -127,6 +138,7 @@ func runDemo(ctx context.Context, io streams, box *sandbox.Sandbox, path string,
 	g.Go(func() error {
 		defer stop()
 		p := &play{box: box, cfg: cfg, out: io.out}
+		p.say("Look on in a browser: %s/", box.URL())
 		if err := perform(p, ctx); err != nil {
 			return withLog(err, logPath, io.err)
 		}
@@ -167,7 +179,9 @@ func withLog(err error, path string, w io.Writer) error {
 
 func playOn(w io.Writer, box *sandbox.Sandbox, path, logPath string) {
 	_, _ = fmt.Fprintf(w, `
-Everything is still up. Play on, as alice (asks), bob or carol (confirm), dave, gina (a guest)…:
+Everything is still up. Play on in a browser, as alice (asks), bob or carol (confirm), dave, gina (a guest)…:
+  %[1]s/
+or by calls:
   curl %[1]s/_sandbox/slack/command -d '{"user": "alice", "channel": "#platform-ops", "command": "/rotate", "text": "github dev because I can"}'
   curl '%[1]s/_sandbox/slack/messages?channel=%%23platform-ops&user=bob'
   curl %[1]s/_sandbox/slack/click -d '{"user": "bob", "channel": "#platform-ops", "message_ts": "…", "action_id": "confirm"}'

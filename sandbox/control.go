@@ -48,6 +48,8 @@ func (s *Sandbox) control() http.Handler {
 	handle("GET /intruder", func(*http.Request) (any, error) { return s.Intruder.Loot(), nil })
 	handle("DELETE /intruder", func(*http.Request) (any, error) { return s.Intruder.Stop(), nil })
 	mux.HandleFunc("GET /check", s.getCheck)
+	mux.HandleFunc("GET /page", s.servePage)
+	handle("GET /overview", func(*http.Request) (any, error) { return s.Overview(), nil })
 	mount := func(prefix string, h http.Handler) { mux.Handle(prefix+"/", http.StripPrefix(prefix, h)) }
 	mount("/slack", s.Slack.Control())
 	mount("/entra", s.Entra.Control())

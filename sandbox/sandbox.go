@@ -21,6 +21,7 @@ import (
 	"github.com/twokey/twokey/sandbox/conditions"
 	"github.com/twokey/twokey/sandbox/entra"
 	"github.com/twokey/twokey/sandbox/mcp"
+	"github.com/twokey/twokey/sandbox/page"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	// ProbeEvery is how often it is looked whether every task still gets tokens;
 	// 0 means every 20 ms, a negative one never.
 	ProbeEvery time.Duration
+	// App is what the page offers: the commands and shortcuts of the bot's manifest.
+	App App
 }
 
 // Sandbox is a running sandbox. Its parts may be changed directly, as well as by
@@ -48,6 +51,8 @@ type Sandbox struct {
 	Intruder   *Intruder // somebody with a stolen copy of a secret
 	Team       Team      // who and what was seeded
 
+	app     App
+	started time.Time // by the sandbox's clock
 	url     string
 	tlsURL  string
 	ca      []byte
@@ -72,6 +77,7 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, plain.Close(), secure.Close())
 	}
 	s := assemble(plain.Addr().String(), secure.Addr().String(), ca)
+	s.app = o.App
 	s.serve(0, plain, s.handler())
 	s.serve(1, tls.NewListener(secure, tlsConfig), s.Entra.Handler())
 	if o.Tasks == 0 {
@@ -99,7 +105,7 @@ func listen(port int) (net.Listener, error) {
 func assemble(address, tlsAddress string, ca []byte) *Sandbox {
 	clock := conditions.NewClock()
 	cond := conditions.New(clock)
-	s := &Sandbox{Clock: clock, Conditions: cond, url: "http://" + address, tlsURL: "https://" + tlsAddress, ca: ca}
+	s := &Sandbox{Clock: clock, Conditions: cond, started: clock.Now(), url: "http://" + address, tlsURL: "https://" + tlsAddress, ca: ca}
 	s.Slack = slack.New(cond)
 	s.Entra = entra.New(cond, tenant)
 	s.inside = s.Client()
@@ -157,6 +163,7 @@ func (s *Sandbox) handler() http.Handler {
 	mount("/slack", s.Slack.Handler())
 	mount("/mcp", s.MCP.Handler())
 	mount("/_sandbox", s.control())
+	mux.Handle("/", page.Handler())
 	mount("/aws", s.AWS.Handler())
 	// Some AWS clients leave the last slash out, and a POST does not survive the redirect.
 	mux.Handle("/aws", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

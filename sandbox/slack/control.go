@@ -113,7 +113,7 @@ func (s *Server) watch(w waiting, user string, act func() (Result, error)) (Resu
 	deadline := time.NewTimer(time.Duration(w.WaitMS) * time.Millisecond)
 	defer deadline.Stop()
 	for {
-		events, changed := s.eventsSince(before)
+		events, changed := s.EventsSince(before)
 		seen := false
 		for _, e := range events {
 			switch data := e.Data.(type) {
@@ -149,10 +149,7 @@ func (s *Server) withView(out Result, user string) Result {
 func (s *Server) lastEvent() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.events); n > 0 {
-		return s.events[n-1].Sequence
-	}
-	return 0
+	return s.newest()
 }
 
 func (s *Server) controlCommand(body []byte) (any, error) {
@@ -460,7 +457,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	deadline := time.NewTimer(time.Duration(wait) * time.Second)
 	defer deadline.Stop()
 	for {
-		events, changed := s.eventsSince(since)
+		events, changed := s.EventsSince(since)
 		if len(events) > 0 {
 			reply(w, http.StatusOK, object{"events": events, "last": events[len(events)-1].Sequence})
 			return
@@ -484,7 +481,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, since int)
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w)
 	for {
-		events, changed := s.eventsSince(since)
+		events, changed := s.EventsSince(since)
 		for _, e := range events {
 			data, err := json.Marshal(e)
 			if err != nil {

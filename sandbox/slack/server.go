@@ -214,10 +214,7 @@ const maxEvents = 5000
 
 // note records a change and wakes those who wait for one.
 func (s *Server) note(kind string, data any) {
-	last := 0
-	if n := len(s.events); n > 0 {
-		last = s.events[n-1].Sequence
-	}
+	last := s.newest()
 	if len(s.events) >= maxEvents {
 		s.events = slices.Delete(s.events, 0, maxEvents/10)
 	}
@@ -226,9 +223,17 @@ func (s *Server) note(kind string, data any) {
 	s.changed = make(chan struct{})
 }
 
-// eventsSince returns the changes after sequence, and a channel that is closed
-// at the next one.
-func (s *Server) eventsSince(sequence int) ([]Event, <-chan struct{}) {
+// newest is the sequence number of the last change; 0 before the first.
+func (s *Server) newest() int {
+	if n := len(s.events); n > 0 {
+		return s.events[n-1].Sequence
+	}
+	return 0
+}
+
+// EventsSince returns the changes after sequence, oldest first, and a channel
+// that is closed at the next one.
+func (s *Server) EventsSince(sequence int) ([]Event, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(s.events, sequence+1, func(e Event, n int) int { return cmp.Compare(e.Sequence, n) })
@@ -254,6 +259,7 @@ func (s *Server) Wait(ctx context.Context, cond func() bool) error {
 
 // State is everything in this Slack.
 type State struct {
+	Sequence  int                   `json:"sequence"` // of the last change in it
 	Team      Team                  `json:"team"`
 	Settings  Settings              `json:"settings"`
 	Tokens    map[string]TokenState `json:"tokens"`
@@ -274,7 +280,7 @@ func (s *Server) State() any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := State{
-		Team: s.team, Settings: s.settings, Tokens: map[string]TokenState{}, Messages: map[string][]Message{},
+		Sequence: s.newest(), Team: s.team, Settings: s.settings, Tokens: map[string]TokenState{}, Messages: map[string][]Message{},
 		Pins: map[string][]string{}, Bookmarks: map[string][]object{},
 		Users: []User{}, Groups: []Group{}, Channels: []Channel{}, Views: []View{}, Files: []File{}, Sockets: []Socket{}, Envelopes: []Envelope{},
 	}
