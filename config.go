@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twokey/twokey/internal/strict"
+	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 )
@@ -30,8 +31,10 @@ type Config struct {
 	Record     RecordConfig
 	Escalation operation.GroupID // whom an emergency pages when no approver decides; empty: nobody
 	Room       runbook.RoomPolicy
-	Targets    []runbook.Target // in the file's order: servers, and their environments within
-	Pace       Pace             // no file sets it
+	Targets    []runbook.Target   // in the file's order: servers, and their environments within
+	Regions    []inventory.Region // whose ACM certificates are watched
+	TLS        TLSConfig
+	Pace       Pace // no file sets it
 }
 
 // Pace is how fast the bot goes where only the vendors' habits hold it up. The zero
@@ -151,13 +154,15 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "entra       tenant %s, signs in by %s\n", c.Entra.Tenant, c.Entra.signIn())
 	fmt.Fprintf(&b, "aws         %s\n", strings.TrimSuffix(c.AWS.Region+", "+c.AWS.EndpointURL, ", "))
 	fmt.Fprintf(&b, "record      %s, signed with the key in %s\n", c.Record.Origin, c.Record.KeyFile)
-	fmt.Fprintf(&b, "listen      %s\n\n", c.Listen)
+	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
+	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
+	fmt.Fprintf(&b, "tls         %s\n\n", describeTLS(c.TLS))
 
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "SECRET\tPARAMETER\tECS SERVICE\tVARIABLE\tTEST CALL\tLIVES\tOVERLAP\tCONFIRMED BY\tWITHIN\tCHANGE REFERENCE") // the builder takes everything
+	_, _ = fmt.Fprintln(t, "SECRET\tPARAMETER\tECS SERVICE\tVARIABLE\tTEST CALL\tLIVES\tOVERLAP\tCONFIRMED BY\tWITHIN\tCHANGE REFERENCE\tOWNER") // the builder takes everything
 	for _, s := range c.Targets {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.SecretParameter, s.Cluster, s.Service, s.Variable, s.MCP.Tool,
-			count(s.LifetimeMonths, "month"), describeOverlap(s), s.Policy.Approvers, shortDuration(s.Policy.Lapse), cmp.Or(s.ChangeReferencePattern, "-"))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.SecretParameter, s.Cluster, s.Service, s.Variable, s.MCP.Tool,
+			count(s.LifetimeMonths, "month"), describeOverlap(s), s.Policy.Approvers, shortDuration(s.Policy.Lapse), cmp.Or(s.ChangeReferencePattern, "-"), describeOwner(s.Owner))
 	}
 	_ = t.Flush()
 	fmt.Fprintf(&b, "\n%s, no mistakes\n", count(len(c.Targets), "secret"))

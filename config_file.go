@@ -27,6 +27,8 @@ type configFile struct {
 	AWS        awsSection       `yaml:"aws"`
 	Record     recordSection    `yaml:"record"`
 	Emergency  emergencySection `yaml:"emergency"`
+	ACM        acmSection       `yaml:"certificates"`
+	TLS        tlsSection       `yaml:"tls"`
 	Defaults   settings         `yaml:"defaults"`
 	Secrets    []secretsSection `yaml:"secrets"`
 }
@@ -119,6 +121,8 @@ func (r *configReader) config(f *configFile) *Config {
 	c.Escalation = r.group(f.Emergency.Escalation, "emergency.escalation")
 	c.Room = r.room(f.Emergency)
 	c.Targets = r.targets(f, c)
+	c.Regions = r.regions(f.ACM)
+	c.TLS = r.tls(f.TLS, c.Targets)
 	return c
 }
 
@@ -156,11 +160,18 @@ func (r *configReader) slack(s slackSection) SlackConfig {
 	switch {
 	case !s.OperationsChannel.IsSet():
 		r.mistake(s.At, "slack.operations_channel is missing; add operations_channel: C…, the id of the channel where requests are confirmed (in Slack: the channel's details, at the bottom)")
-	case !regexp.MustCompile(`^[CG][A-Z0-9]{2,}$`).MatchString(s.OperationsChannel.Value):
-		r.mistake(s.OperationsChannel.At, "slack.operations_channel must be a channel's id, which begins with C, and not its name (in Slack: the channel's details, at the bottom)")
+	default:
+		c.OperationsChannel = r.channel(s.OperationsChannel, "slack.operations_channel")
 	}
-	c.OperationsChannel = operation.ChannelID(s.OperationsChannel.Value)
 	return c
+}
+
+// channel checks a channel's id; empty where the file has none.
+func (r *configReader) channel(t strict.Text, key string) operation.ChannelID {
+	if t.IsSet() && !regexp.MustCompile(`^[CG][A-Z0-9]{2,}$`).MatchString(t.Value) {
+		r.mistake(t.At, "%s must be a channel's id, which begins with C, and not its name (in Slack: the channel's details, at the bottom)", key)
+	}
+	return operation.ChannelID(t.Value)
 }
 
 // group checks a user group's id. Names can be given to another group; ids cannot.
@@ -177,7 +188,7 @@ func (r *configReader) entra(s entraSection) EntraConfig {
 		ClientID: s.ClientID.Value,
 		LoginURL: r.secureURL(s.LoginURL, "entra.login_url", "https://login.microsoftonline.com"),
 		GraphURL: r.secureURL(s.GraphURL, "entra.graph_url", "https://graph.microsoft.com"),
-		CAFile:   r.caFile(s.CAFile),
+		CAFile:   r.caFile(s.CAFile, "entra.ca_file"),
 	}
 	guid := `[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`
 	r.shape(s.Tenant, s.At, "entra.tenant", `(`+guid+`|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)`, "the directory's id or domain, such as contoso.onmicrosoft.com")
@@ -197,7 +208,7 @@ func (r *configReader) aws(s awsSection) AWSConfig {
 	}
 	if c.Region == "" {
 		r.mistake(s.At, "aws.region is missing; add region: eu-central-1, or set the environment variable AWS_REGION")
-	} else if !regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`).MatchString(c.Region) {
+	} else if !isRegion(c.Region) {
 		r.mistake(s.Region.At, "aws.region must be an AWS region, such as eu-central-1")
 	}
 	if s.EndpointURL.IsSet() {
@@ -325,15 +336,15 @@ func withoutPath(err error) string {
 }
 
 // caFile looks into the file, because a wrong one shows up much later as a TLS error.
-func (r *configReader) caFile(t strict.Text) string {
+func (r *configReader) caFile(t strict.Text, key string) string {
 	if !t.IsSet() {
 		return ""
 	}
 	b, err := r.readFile(t.Value, maxConfig)
 	if err != nil {
-		r.mistake(t.At, "entra.ca_file cannot be read: %s", withoutPath(err))
+		r.mistake(t.At, "%s cannot be read: %s", key, withoutPath(err))
 	} else if !x509.NewCertPool().AppendCertsFromPEM(b) {
-		r.mistake(t.At, "entra.ca_file holds no certificate; it must be PEM, with -----BEGIN CERTIFICATE-----")
+		r.mistake(t.At, "%s holds no certificate; it must be PEM, with -----BEGIN CERTIFICATE-----", key)
 	}
 	return t.Value
 }
@@ -370,6 +381,10 @@ func isLoopback(host string) bool {
 
 // last returns the key itself of a path such as "slack.app_token".
 func last(path string) string { return path[strings.LastIndex(path, ".")+1:] }
+
+func isRegion(name string) bool {
+	return regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`).MatchString(name)
+}
 
 // isVariable reports whether name can be an environment variable's.
 func isVariable(name string) bool {

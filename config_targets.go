@@ -16,16 +16,17 @@ import (
 
 // settings is what can be said of a secret, and overridden nearer to it.
 type settings struct {
-	ClientID        strict.Text `yaml:"client_id"`     // SSM parameter
-	ClientSecret    strict.Text `yaml:"client_secret"` // SSM parameter
-	KMSKey          strict.Text `yaml:"kms_key"`
-	ECS             ecsSection  `yaml:"ecs"`
-	MCP             mcpSection  `yaml:"mcp"`
-	Lifetime        strict.Text `yaml:"lifetime"`
-	Overlap         strict.Text `yaml:"overlap"`
-	Lapse           strict.Text `yaml:"lapse"`
-	ChangeReference strict.Text `yaml:"change_reference"`
-	Canary          strict.Text `yaml:"canary"` // true: drills are held with it
+	ClientID        strict.Text  `yaml:"client_id"`     // SSM parameter
+	ClientSecret    strict.Text  `yaml:"client_secret"` // SSM parameter
+	KMSKey          strict.Text  `yaml:"kms_key"`
+	ECS             ecsSection   `yaml:"ecs"`
+	MCP             mcpSection   `yaml:"mcp"`
+	Lifetime        strict.Text  `yaml:"lifetime"`
+	Overlap         strict.Text  `yaml:"overlap"`
+	Lapse           strict.Text  `yaml:"lapse"`
+	ChangeReference strict.Text  `yaml:"change_reference"`
+	Owner           ownerSection `yaml:"owner"`
+	Canary          strict.Text  `yaml:"canary"` // true: drills are held with it
 }
 
 type ecsSection struct {
@@ -73,6 +74,7 @@ func (o *override) texts() []*strict.Text {
 		&o.ClientID, &o.ClientSecret, &o.KMSKey, &o.ECS.Cluster, &o.ECS.Service, &o.ECS.Variable,
 		&o.MCP.URL, &o.MCP.Health, &o.MCP.Tool, &o.MCP.Expect,
 		&o.Lifetime, &o.Overlap, &o.Lapse, &o.ChangeReference, &o.Canary, &o.Approvers, &o.Requesters,
+		&o.Owner.Name, &o.Owner.Channel, &o.Owner.Escalation,
 	}
 }
 
@@ -255,6 +257,7 @@ func (p *pattern) target(o override, c *Config) runbook.Target {
 		LifetimeMonths:    p.lifetime(o.Lifetime),
 
 		ChangeReferencePattern: p.changeReference(o.ChangeReference),
+		Owner:                  p.owner(o.Owner, "owner"),
 		Policy:                 operation.Policy{Approvers: c.Approvers, Requesters: c.Requesters, Channel: c.Slack.OperationsChannel, Lapse: p.lapse(o.Lapse), Escalation: c.Escalation},
 		Canary:                 p.yes(o.Canary, "canary"),
 	}

@@ -91,6 +91,7 @@ func TestTheExampleDescribesFourServersInTwoEnvironments(t *testing.T) {
 		Overlap:                24 * time.Hour,
 		ChangeReferencePattern: "^CHG[0-9]{7}$",
 		Policy:                 operation.Policy{Approvers: "S0APPROVERS", Requesters: "S0REQUESTERS", Channel: "C0PLATFORMOPS", Lapse: 15 * time.Minute},
+		Owner:                  runbook.Owner{Name: "Platform team", Channel: "C0PLATFORMOPS", Escalation: "C0LEADS"},
 	}
 	if d := cmp.Diff(want, c.Targets[1]); d != "" {
 		t.Errorf("sharepoint/prod (-want +got):\n%s", d)
