@@ -187,7 +187,7 @@ func TestEvidenceMayStyleAndNothingElse(t *testing.T) {
 			t.Errorf("no %s in %s", want, b)
 		}
 	}
-	if want := "2 things stand out. GetParameter by &lt;@U0BOB&gt;"; !strings.Contains(got.Text, want) {
+	if want := "2 things stand out.\nGetParameter by &lt;@U0BOB&gt;"; !strings.Contains(got.Text, want) {
 		t.Errorf("no %q in %q", want, got.Text)
 	}
 }
