@@ -19,7 +19,7 @@ const auditHelp = "*`/check-audit-logs [server] [environment] [since]`* reads wh
 func (h *Handlers) auditCommand(ctx context.Context, in bot.Intent) error {
 	words := strings.Fields(in.Text)
 	if len(words) == 0 || strings.EqualFold(words[0], "help") {
-		return h.chat.Whisper(ctx, in, fmt.Sprintf(auditHelp, h.everything()))
+		return h.tell(ctx, in, fmt.Sprintf(auditHelp, h.everything()))
 	}
 	w, rest, err := h.names(words)
 	if err != nil {

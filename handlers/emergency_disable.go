@@ -32,7 +32,7 @@ func (h *Handlers) emergencyCommand(ctx context.Context, in bot.Intent) error {
 	if len(words) > 0 {
 		switch strings.ToLower(words[0]) {
 		case "help":
-			return h.chat.Whisper(ctx, in, fmt.Sprintf(emergencyHelp, h.everything()))
+			return h.tell(ctx, in, fmt.Sprintf(emergencyHelp, h.everything()))
 		case "report":
 			return h.report(ctx, in, words[1:])
 		case "drill":
@@ -140,7 +140,7 @@ func (h *Handlers) askForEmergency(ctx context.Context, in bot.Intent, target ru
 	if err != nil {
 		return err
 	}
-	return h.chat.Whisper(ctx, in, fmt.Sprintf("The approvers are being paged. The card is in <#%s>; the key is removed the moment one of them confirms there. Operation %s.", op.Channel, op.ID))
+	return h.tell(ctx, in, fmt.Sprintf("The approvers are being paged. The card is in <#%s>; the key is removed the moment one of them confirms there. Operation %s.", op.Channel, op.ID))
 }
 
 // confirmTyped opens the form in which an approver types the secret's name.
@@ -181,7 +181,7 @@ func (h *Handlers) freezeButton(kind operation.Kind) handler {
 		if err != nil {
 			return err
 		}
-		return h.chat.Whisper(ctx, in, fmt.Sprintf("I have asked for a second person's confirmation in <#%s>. Operation %s.", op.Channel, op.ID))
+		return h.tell(ctx, in, fmt.Sprintf("I have asked for a second person's confirmation in <#%s>. Operation %s.", op.Channel, op.ID))
 	}
 }
 
@@ -213,5 +213,5 @@ func (h *Handlers) report(ctx context.Context, in bot.Intent, words []string) er
 	if err != nil {
 		return fmt.Errorf("keep the report of %s: %w", op.ID, err)
 	}
-	return h.chat.Whisper(ctx, in, fmt.Sprintf("The report of %s is written again, and uploaded to its thread.", op.ID))
+	return h.tell(ctx, in, fmt.Sprintf("The report of %s is written again, and uploaded to its thread.", op.ID))
 }

@@ -109,6 +109,12 @@ func (h *Handlers) Handle(ctx context.Context, in bot.Intent) error {
 		text += ref + ": whoever runs me finds the cause in the log."
 		h.log.ErrorContext(ctx, "handling failed", "ref", ref, "kind", in.Kind, "name", name, "user", in.User, "error", err)
 	}
+	return h.tell(ctx, in, text)
+}
+
+// tell says something to the person who did something. It returns no error: what
+// was done is done, whether or not they hear of it, and is not done again.
+func (h *Handlers) tell(ctx context.Context, in bot.Intent, text string) error {
 	if err := h.chat.Whisper(ctx, in, text); err != nil {
 		h.log.ErrorContext(ctx, "a person could not be told", "user", in.User, "error", err)
 	}

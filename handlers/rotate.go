@@ -36,7 +36,7 @@ type wish struct {
 func (h *Handlers) rotateCommand(ctx context.Context, in bot.Intent) error {
 	words := strings.Fields(in.Text)
 	if len(words) == 1 && strings.EqualFold(words[0], "help") {
-		return h.chat.Whisper(ctx, in, fmt.Sprintf(rotateHelp, h.everything()))
+		return h.tell(ctx, in, fmt.Sprintf(rotateHelp, h.everything()))
 	}
 	w, err := h.read(words)
 	if err != nil {
@@ -71,7 +71,7 @@ func (h *Handlers) askToRotate(ctx context.Context, in bot.Intent, target runboo
 	if err != nil {
 		return err
 	}
-	return h.chat.Whisper(ctx, in, fmt.Sprintf("I have asked for a second person's confirmation in <#%s>. It can be given until %s. Operation %s.",
+	return h.tell(ctx, in, fmt.Sprintf("I have asked for a second person's confirmation in <#%s>. It can be given until %s. Operation %s.",
 		op.Channel, op.LapsesAt.UTC().Format("15:04 MST"), op.ID))
 }
 
