@@ -252,6 +252,7 @@ var errDoubt = errors.New("no telling whether the message arrived")
 func (p *poster) deliver(ctx context.Context, n operation.Notice) (place, operation.MessageID, error) {
 	a := attempt{doubt: n.Attempts > 1} // somebody before us may have posted it
 	until := time.Now().Add(claimTime - giveBack)
+	var unsure *place // where a try of this claim may have told it
 	var spot place
 	var err error
 	for range tries {
@@ -259,6 +260,13 @@ func (p *poster) deliver(ctx context.Context, n operation.Notice) (place, operat
 		spot, id, err = p.try(ctx, n, a)
 		if err == nil {
 			return spot, id, nil
+		}
+		switch {
+		case errors.Is(err, operation.ErrStale) && unsure != nil:
+			p.withdraw(ctx, n, *unsure)
+		case errors.Is(err, errDoubt) && unsure == nil:
+			tried := spot
+			unsure = &tried
 		}
 		wait, again := p.again(ctx, n, err)
 		if spot.inRoom && roomLost(err) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +231,30 @@ func TestASleeperThatLostItsClaimDeletesItsDouble(t *testing.T) {
 	w.must(op, err)
 	if top := w.channel("platform-ops"); operation.MessageID(top[0].TS) != op.Card {
 		t.Errorf("the card that is left is %s, the store knows %s", top[0].TS, op.Card)
+	}
+}
+
+func TestASleeperThatNeverLearntWhetherItPostedWithdrawsItsDouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := newOutbox(w.pending("k7m2p9"))
+	o.lease, o.single = 300*time.Millisecond, true
+	o.add(w.in(card("k7m2p9", 1))...)
+	asleep := make(chan struct{})
+	w.cond.At("slack.chat.postMessage", 1, conditions.Before, func(*http.Request) {
+		close(asleep)
+		w.until("the successor's card", func() bool { return len(w.channel("platform-ops")) == 1 })
+	})
+	w.cond.Add(conditions.Fault{Operation: "slack.chat.postMessage", Kind: conditions.CutAfter, Skip: 1, Count: 1}) // the sleeper's comes second
+	w.post(w.bot(), o)
+	<-asleep
+	w.post(w.bot(), o)
+	w.told(o)
+	w.until("deletion", func() bool { return w.cond.Counts()["slack.chat.delete"] == 1 })
+	op, err := o.Operation(t.Context(), "k7m2p9")
+	w.must(op, err)
+	if top := w.channel("platform-ops"); len(top) != 1 || operation.MessageID(top[0].TS) != op.Card {
+		t.Errorf("the channel shows %+v, the store knows %s", top, op.Card)
 	}
 }
 

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,7 +130,33 @@ func (p *poster) undouble(ctx context.Context, n operation.Notice, spot place, i
 		p.keepFirst(ctx, n, spot, id)
 		return
 	}
-	// Our edit may have covered a newer one. Show what is so now.
+	p.showNow(ctx, n)
+}
+
+// withdraw cleans up when the claim was lost before it was known whether the
+// message arrived: this process slept. Whoever took over tells the notice, so of
+// all that tell it the earliest stays.
+func (p *poster) withdraw(ctx context.Context, n operation.Notice, spot place) {
+	if spot.edit != "" {
+		p.showNow(ctx, n)
+		return
+	}
+	if !readable(n.Kind) {
+		return
+	}
+	ids, err := p.find(ctx, n, spot)
+	for _, id := range ids[min(1, len(ids)):] {
+		_, _, gone := p.b.poster.DeleteMessageContext(ctx, string(spot.channel), string(id))
+		err = errors.Join(err, gone)
+	}
+	if err != nil {
+		p.b.log.WarnContext(ctx, "a message may be there twice", "notice", n.Key, "error", err)
+	}
+}
+
+// showNow edits the card once more: an edit of ours may have come late and covered
+// a newer one.
+func (p *poster) showNow(ctx context.Context, n operation.Notice) {
 	p.mu.Lock()
 	delete(p.shown, sightOf(n))
 	p.mu.Unlock()
