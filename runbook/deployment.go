@@ -60,11 +60,13 @@ func complete(s Service, id string) error {
 	}
 	switch {
 	case ours == nil:
-		return operation.Permanent(fmt.Errorf("deployment %s of %s is gone: it was rolled back or replaced", id, s.Name))
+		return operation.DoAgain{Why: fmt.Sprintf("deployment %s of %s is gone: it was rolled back or replaced", id, s.Name)}
 	case ours.Rollout == rolloutFailed:
 		return operation.Permanent(fmt.Errorf("deployment %s of %s failed: %s", id, s.Name, ours.Reason))
 	case ours.Status != deploymentPrimary:
-		return operation.Permanent(fmt.Errorf("deployment %s of %s is not the primary one any more: it was rolled back or replaced", id, s.Name))
+		// Perhaps by ourselves, when a worker that slept wakes: the one that took its
+		// place is taken instead, if it is newer than the secret.
+		return operation.DoAgain{Why: fmt.Sprintf("deployment %s of %s is not the primary one any more: it was rolled back or replaced", id, s.Name)}
 	case ours.Rollout != rolloutCompleted || others > 0 || s.Pending > 0 || s.Running != s.Desired || s.Desired == 0:
 		return operation.NotYet{After: time.Second, Why: fmt.Sprintf("deployment %s is %s: %d of %d tasks run, %d pending, %d failed", id, ours.Rollout, s.Running, s.Desired, s.Pending, ours.Failed)}
 	}

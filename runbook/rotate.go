@@ -128,25 +128,45 @@ func (j job) addKey(ctx context.Context, run *operation.Run) (string, error) {
 	pending, err := j.Params.Read(ctx, j.target.PendingParameter())
 	switch {
 	case err == nil:
-		return "", j.adopt(run, app, pending)
+		if err := j.adopt(run, app, pending); err == nil || time.Since(run.Operation.StepSince) < foreign {
+			return "", err
+		}
+		// No key comes to light for it: it was removed when its text seemed to be lost.
 	case !errors.Is(err, ErrNoParameter):
 		return "", fmt.Errorf("read the pending parameter: %w", err)
 	}
 	if err := run.Fence(ctx); err != nil {
 		return "", err
 	}
-	key, err := j.Apps.AddPassword(ctx, j.plan.Object, j.mark, j.plan.NewEnds, func(ctx context.Context, key Key, text operation.Secret) error {
-		if err := run.Fence(ctx); err != nil {
-			return err
-		}
-		_, err := j.Params.Write(ctx, j.target.PendingParameter(), text, j.target.KMSKey)
-		return err
+	key, err := j.Apps.AddPassword(ctx, j.plan.Object, j.mark, j.plan.NewEnds, func(ctx context.Context, _ Key, text operation.Secret) error {
+		return j.keep(ctx, run, text)
 	})
 	if err != nil {
 		return "", fmt.Errorf("make the new key: %w", err)
 	}
 	setKey(run, key)
 	return "", nil
+}
+
+// foreign is how long a pending parameter that fits no key is waited for: Entra's
+// replicas may not know the key yet.
+const foreign = 45 * time.Second
+
+// keep puts a new key's text into the pending parameter. When the answer is lost,
+// the parameter itself tells whether the text is there: a key must not be removed
+// for a text that was kept.
+func (j job) keep(ctx context.Context, run *operation.Run, text operation.Secret) error {
+	if err := run.Fence(ctx); err != nil {
+		return err
+	}
+	_, err := j.Params.Write(ctx, j.target.PendingParameter(), text, j.target.KMSKey)
+	if err == nil {
+		return nil
+	}
+	if pending, readErr := j.Params.Read(ctx, j.target.PendingParameter()); readErr == nil && pending.Value.Equal(text) {
+		return nil
+	}
+	return err
 }
 
 // adopt takes the key whose text lies in the pending parameter already.
@@ -304,13 +324,32 @@ func (j job) writeLive(ctx context.Context, run *operation.Run) (string, error) 
 		}
 	}
 	run.Facts[factLive] = fmt.Sprint(version)
-	if version != j.base(run)+1 {
-		return "", operation.Permanent(fmt.Errorf("somebody else wrote to %s at the same time: the new secret became version %d and not %d", j.target.SecretParameter, version, j.base(run)+1))
+	if err := j.onlyOurs(ctx, j.base(run)+1, version, text); err != nil {
+		return "", err
+	}
+	if err := run.Fence(ctx); err != nil {
+		return "", err
 	}
 	if err := j.Labels.Label(ctx, j.target.SecretParameter, version, keyLabel(KeyID(run.Facts[factNewKey]))); err != nil {
 		return "", fmt.Errorf("label version %d of the live parameter: %w", version, err)
 	}
 	return "", nil
+}
+
+// onlyOurs: every version from first on, and before last, holds the same text. One
+// of our own workers that slept may have written it too; anything else is somebody
+// else's.
+func (j job) onlyOurs(ctx context.Context, first, last int64, text operation.Secret) error {
+	for version := first; version < last; version++ {
+		between, err := j.Params.Read(ctx, fmt.Sprintf("%s:%d", j.target.SecretParameter, version))
+		if err != nil {
+			return fmt.Errorf("read version %d of the live parameter: %w", version, err)
+		}
+		if !between.Value.Equal(text) {
+			return operation.Permanent(fmt.Errorf("somebody else wrote version %d of %s at the same time; the new secret became version %d", version, j.target.SecretParameter, last))
+		}
+	}
+	return nil
 }
 
 // base is the version that the new secret follows on: the plan's, unless an
@@ -338,14 +377,15 @@ func (j job) liveHoldsNew(ctx context.Context, run *operation.Run) (string, erro
 		return "", fmt.Errorf("read the live parameter by its label: %w", err)
 	}
 	if labelled.Version != live.Version {
-		return "", fmt.Errorf("label %s is on version %d", label, labelled.Version)
+		return "", operation.DoAgain{Why: fmt.Sprintf("label %s is on version %d and the newest is %d", label, labelled.Version, live.Version)}
 	}
 	return fmt.Sprintf("%s is version %d, written %s, labelled %s; read back, it holds the new secret.",
 		live.Name, live.Version, clock(live.Modified), label), nil
 }
 
-// liveIsOurs reads the live parameter, which must be the version we wrote and
-// hold the new key's text.
+// liveIsOurs reads the live parameter, which must hold the new key's text in the
+// version that we wrote. When one of our own workers woke late and wrote the same
+// text again, it was there from the version that we know of.
 func (j job) liveIsOurs(ctx context.Context, run *operation.Run) (Parameter, error) {
 	key, err := j.newKey(ctx, run)
 	if err != nil {
@@ -355,9 +395,16 @@ func (j job) liveIsOurs(ctx context.Context, run *operation.Run) (Parameter, err
 	if err != nil {
 		return Parameter{}, fmt.Errorf("read the live parameter: %w", err)
 	}
-	if fmt.Sprint(live.Version) != run.Facts[factLive] || !live.Value.HasHint(key.Hint) {
+	ours := live
+	if fmt.Sprint(live.Version) != run.Facts[factLive] {
+		if ours, err = j.Params.Read(ctx, j.target.SecretParameter+":"+run.Facts[factLive]); err != nil {
+			return Parameter{}, fmt.Errorf("read version %s of the live parameter: %w", run.Facts[factLive], err)
+		}
+	}
+	if !live.Value.Equal(ours.Value) || !live.Value.HasHint(key.Hint) {
 		return Parameter{}, operation.Permanent(fmt.Errorf("somebody else wrote to %s: it is version %d now and ours was %s", live.Name, live.Version, run.Facts[factLive]))
 	}
+	live.Modified = ours.Modified
 	return live, nil
 }
 

@@ -58,7 +58,11 @@ func (j job) restoreValue(ctx context.Context, run *operation.Run, live Paramete
 		run.Facts[factRestored] = fmt.Sprint(live.Version)
 		return live, nil
 	}
-	if fmt.Sprint(live.Version) != run.Facts[factLive] {
+	ours, err := j.Params.Read(ctx, j.target.SecretParameter+":"+run.Facts[factLive])
+	if err != nil {
+		return Parameter{}, fmt.Errorf("read version %s of the live parameter: %w", run.Facts[factLive], err)
+	}
+	if !live.Value.Equal(ours.Value) {
 		return Parameter{}, operation.Permanent(fmt.Errorf("somebody else wrote version %d of %s after ours, so the old value is not put back over it", live.Version, live.Name))
 	}
 	if err := run.Fence(ctx); err != nil {
@@ -78,13 +82,9 @@ func (j job) restoreValue(ctx context.Context, run *operation.Run, live Paramete
 
 // beforeOurs reads the version that ours replaced.
 func (j job) beforeOurs(ctx context.Context, run *operation.Run) (Parameter, error) {
-	var ours int64
-	if _, err := fmt.Sscan(run.Facts[factLive], &ours); err != nil {
-		return Parameter{}, fmt.Errorf("read the fact %s: %w", factLive, err)
-	}
-	before, err := j.Params.Read(ctx, fmt.Sprintf("%s:%d", j.target.SecretParameter, ours-1))
+	before, err := j.Params.Read(ctx, fmt.Sprintf("%s:%d", j.target.SecretParameter, j.base(run)))
 	if err != nil {
-		return Parameter{}, fmt.Errorf("read version %d of the live parameter: %w", ours-1, err)
+		return Parameter{}, fmt.Errorf("read version %d of the live parameter: %w", j.base(run), err)
 	}
 	return before, nil
 }
