@@ -169,6 +169,9 @@ type Operation struct {
 
 	Proposal Proposal `json:"proposal"` // what somebody asked for while it was parked
 
+	// Lost is when a worker of it was last found to be gone. It may be dead, or
+	// only asleep and about to write.
+	Lost       time.Time `json:"lost"`
 	LeaseOwner string    `json:"lease_owner"`
 	LeaseUntil time.Time `json:"lease_until"`
 	EndedAt    time.Time `json:"ended_at"`

@@ -80,6 +80,10 @@ const MaxReason = 1000
 func (r *Rules) Request(ctx context.Context, ask Ask) (Operation, error) {
 	op, err := r.request(ctx, ask)
 	if err != nil {
+		// Whoever slept over it must not refuse what another process took meanwhile.
+		if made, found := r.made(ctx, ask); found {
+			return made, nil
+		}
 		return Operation{}, r.noteRefusal(ctx, err, Entry{
 			Secret: ask.Secret, Event: Request, By: &Person{User: ask.User}, Channel: ask.Channel,
 		})
@@ -87,15 +91,22 @@ func (r *Rules) Request(ctx context.Context, ask Ask) (Operation, error) {
 	return op, nil
 }
 
+// made finds the operation that was made of this very request.
+func (r *Rules) made(ctx context.Context, ask Ask) (Operation, bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	op, found, err := r.Reader.Asked(ctx, ask.Envelope)
+	return op, found && err == nil && op.Requester.User == ask.User
+}
+
+// lookTime bounds one look into the store, also when there is no time left.
+const lookTime = 5 * time.Second
+
 func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 	now := r.Now()
 	// The process that made it may have died before it said so. What was asked
 	// then is not judged by what the world looks like now.
-	before, found, err := r.Reader.Asked(ctx, ask.Envelope)
-	if err != nil {
-		return Operation{}, err
-	}
-	if found && before.Requester.User == ask.User {
+	if before, found := r.made(ctx, ask); found {
 		return before, nil
 	}
 	who, err := r.standing(ctx, ask.User, ask.Channel, ask.Policy.Requesters)
@@ -204,9 +215,13 @@ func (r *Rules) Approve(ctx context.Context, click Click) (Operation, error) {
 	}
 	moved, err := r.approve(ctx, op, click)
 	if errors.Is(err, ErrStale) {
-		moved, err = r.tooLate(ctx, click)
+		err = r.tooLate(ctx, click)
 	}
 	if err != nil {
+		// Whoever slept over it must not refuse what another process counted meanwhile.
+		if now, counted := r.counted(ctx, click); counted {
+			return now, nil
+		}
 		return op, r.noteRefusal(ctx, err, Entry{
 			Operation: op.ID, Secret: op.Secret, Event: click.Event, State: op.State,
 			By: &Person{User: click.User}, Digest: click.Digest, Channel: click.Channel, Message: click.Message,
@@ -219,6 +234,14 @@ func (r *Rules) Approve(ctx context.Context, click Click) (Operation, error) {
 // died before it said so.
 func (c Click) done(op Operation) bool {
 	return c.Envelope != "" && (c.Envelope == op.DecidedIn || c.Envelope == op.Proposal.Envelope)
+}
+
+// counted looks again whether this very click was counted.
+func (r *Rules) counted(ctx context.Context, click Click) (Operation, bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	op, err := r.Reader.Operation(ctx, click.Operation)
+	return op, err == nil && click.done(op)
 }
 
 const (
@@ -534,20 +557,16 @@ func atOnce(t Transition, entry Entry, now time.Time) Transition {
 	return t
 }
 
-// tooLate words what the loser of a race is told. A click that raced with itself
-// has not lost.
-func (r *Rules) tooLate(ctx context.Context, click Click) (Operation, error) {
+// tooLate words what the loser of a race is told.
+func (r *Rules) tooLate(ctx context.Context, click Click) error {
 	op, err := r.Reader.Operation(ctx, click.Operation)
 	if err != nil {
-		return op, fmt.Errorf("read operation %s: %w", click.Operation, err)
-	}
-	if click.done(op) {
-		return op, nil
+		return fmt.Errorf("read operation %s: %w", click.Operation, err)
 	}
 	if err := fits(op, click, r.Now()); err != nil {
-		return op, err
+		return err
 	}
-	return op, Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
+	return Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
 }
 
 // eligible lists who could confirm, and refuses a request that nobody could.

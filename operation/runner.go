@@ -37,6 +37,10 @@ const (
 	// shift is how long one worker stays with an operation before it hands it
 	// back to the queue, below the queue's own limit.
 	shift = 20 * time.Second
+	// slumber is how long a worker that was lost is given to wake and finish its last
+	// write: no vendor checks our epochs, and a write that comes after everything
+	// was taken back would undo that.
+	slumber = 30 * time.Second
 	// pause is the wait after a failure that another try may mend.
 	pause = time.Second
 	// firstLook is the shortest wait before a step is tried again.
@@ -173,6 +177,9 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 		return 0, r.move(ctx, op, Finish, "", Entry{Outcome: Noted, Text: "Every step is done and verified."}, nil)
 	}
 	s := steps[op.Step]
+	if op.Phase == Doing && s.Settled && unsettled(*op) {
+		return pause, r.hold(ctx, op, nil)
+	}
 	if op.Phase == Doing && s.PointOfNoReturn && !op.NoReturn {
 		// Stored before the deed: after a crash nobody may believe in a way back.
 		return 0, r.store(ctx, op, func(o *Operation) { o.NoReturn = true })
@@ -219,6 +226,9 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	if op.Step < 0 {
 		return 0, r.move(ctx, op, TakeBack, "", Entry{Outcome: Noted, Text: "All that was done has been taken back, and that is verified."}, nil)
 	}
+	if unsettled(*op) {
+		return pause, r.hold(ctx, op, nil)
+	}
 	s := r.Runbooks[op.Kind].Steps(*op)[op.Step]
 	if s.Undo.none != "" {
 		return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, time.Now() })
@@ -245,6 +255,9 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, time.Now() },
 		Entry{Step: s.Name, Outcome: Undone, Text: evidence})
 }
+
+// unsettled reports whether a worker that was lost may still wake and write.
+func unsettled(op Operation) bool { return time.Since(op.Lost) < slumber }
 
 // call runs one action under a renewed lease. What it found out is kept even if
 // it has to be called again.

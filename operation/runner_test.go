@@ -325,6 +325,41 @@ func TestAWorkerThatSleptPastItsLeaseWritesNothing(t *testing.T) {
 	})
 }
 
+// TestNothingFinalIsDoneWhileALostWorkerMayStillWrite: no vendor checks our epochs,
+// so what the lost worker was about to write may come after all was taken back.
+func TestNothingFinalIsDoneWhileALostWorkerMayStillWrite(t *testing.T) {
+	for call, set := range map[string]func(*script){
+		"undo c": func(s *script) {
+			s.fail["do c"] = func() error { return operation.Permanent(errors.New("no")) }
+		},
+		"do b": func(s *script) { s.steps[1].Settled = true },
+	} {
+		t.Run(call, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d, s := newDesk(t), newScript()
+				set(s)
+				op := d.confirmed(t)
+				lost := op
+				lost.Lost = time.Now()
+				op, err := d.store.Change(t.Context(), operation.Transition{Operation: lost, From: op.State})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var began time.Time
+				s.fail[call] = func() error {
+					began = time.Now()
+					return nil
+				}
+				d.run(t, d.runner(s), op)
+				if waited := began.Sub(lost.Lost); waited < 30*time.Second || waited > 35*time.Second {
+					t.Errorf("begun %s after the worker was lost", waited)
+				}
+				d.store.Close()
+			})
+		})
+	}
+}
+
 func (d *desk) only(t *testing.T) operation.ID {
 	t.Helper()
 	ops, err := d.store.Operations(t.Context(), store.Filter{})

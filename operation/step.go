@@ -27,6 +27,9 @@ type Step struct {
 	// PointOfNoReturn steps cannot be taken back once begun: whatever fails
 	// from there on parks the operation.
 	PointOfNoReturn bool
+	// Settled steps begin only when a worker that was lost can no longer be about
+	// to write: what they find then stays as it is. Taking back always does.
+	Settled bool
 }
 
 // UndoAction takes a step back and verifies that it is back.

@@ -21,7 +21,7 @@ func (j job) retire() []operation.Step {
 			Undo: operation.NoUndo("waiting changes nothing"),
 		},
 		{
-			Name: "Remove the old key", Within: 10 * time.Minute, PointOfNoReturn: true,
+			Name: "Remove the old key", Within: 10 * time.Minute, PointOfNoReturn: true, Settled: true,
 			Do: j.removeOld, Verify: j.oldIsGone,
 			Undo: operation.NoUndo("a removed key cannot be brought back"),
 		},
@@ -201,6 +201,9 @@ func (j job) clearUp(ctx context.Context, run *operation.Run) (string, error) {
 	}
 	if err := j.Params.Delete(ctx, j.target.PendingParameter()); err != nil {
 		return "", fmt.Errorf("delete the pending parameter: %w", err)
+	}
+	if err := run.Fence(ctx); err != nil {
+		return "", err
 	}
 	if err := j.Labels.Unlabel(ctx, j.target.SecretParameter, j.plan.Version, keyLabel(j.plan.OldKey)); err != nil {
 		return "", fmt.Errorf("unlabel version %d: %w", j.plan.Version, err)

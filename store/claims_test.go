@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/store"
 )
 
@@ -71,5 +72,26 @@ func TestAnEnvelopeIsClaimedForAsLongAsItIsBeingHandled(t *testing.T) {
 		if len(begun) > 0 {
 			t.Error("it is being handled twice")
 		}
+	})
+}
+
+func TestAnOperationRemembersWhenAWorkerOfItWasLost(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		op, err := s.Change(t.Context(), confirm(create(t, s, request("op1", "a/prod"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Claim(t.Context(), op.ID, op.Epoch, "sleeper", time.Microsecond); err != nil {
+			t.Fatal(err)
+		}
+		running(t, s, store.Handlers{Wake: func(context.Context, operation.ID, int64) error { return nil }})
+		eventually(t, func() (struct{}, error) {
+			op, err := s.Operation(t.Context(), op.ID)
+			if err == nil && op.Lost.IsZero() {
+				err = errors.New("nothing is remembered")
+			}
+			return struct{}{}, err
+		})
 	})
 }

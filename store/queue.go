@@ -226,9 +226,16 @@ func falls(op operation.Operation) time.Time {
 }
 
 func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time.Time) error {
-	err := s.inTx(ctx, "wake operation "+string(op.ID), func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = '', lease_until = $1
-			WHERE id = $2 AND epoch = $3 AND state = $4`, micros(wall.Add(wakeTime)), string(op.ID), op.Epoch, string(op.State))
+	if op.LeaseOwner != "" {
+		op.Lost = wall
+	}
+	body, err := json.Marshal(op)
+	if err != nil {
+		return fmt.Errorf("encode operation %s: %w", op.ID, err)
+	}
+	err = s.inTx(ctx, "wake operation "+string(op.ID), func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = '', lease_until = $1, body = $2
+			WHERE id = $3 AND epoch = $4 AND state = $5`, micros(wall.Add(wakeTime)), string(body), string(op.ID), op.Epoch, string(op.State))
 		if err := exactlyOne(done, err); err != nil {
 			return err
 		}
