@@ -66,10 +66,38 @@ func (w *world) play() (deeds, error) {
 	if err := w.settled(); err != nil {
 		return d, err
 	}
-	return d, w.until(w.ctx, patience, "everything to be told and handled", func() bool {
+	err = w.until(w.ctx, patience, "everything to be told and handled", func() bool {
 		rest, err := w.watch.rest(w.ctx)
 		return err == nil && rest == 0
 	})
+	// Who woke last may have something to withdraw. If it does not, that is judged.
+	_ = w.until(w.ctx, wakeTime, "doubles to be withdrawn", func() bool { return !w.doubled() })
+	return d, err
+}
+
+// wakeTime is how long a replica that woke may take to clean up after itself.
+const wakeTime = 10 * time.Second
+
+// doubled reports whether the channel tells something twice.
+func (w *world) doubled() bool {
+	messages, err := w.box.Slack.Messages(channel, "")
+	if err != nil {
+		return true
+	}
+	seen := map[string]bool{}
+	for _, m := range messages {
+		for _, m := range append([]slack.Message{m}, m.Replies...) {
+			k, kind := key(m)
+			if kind == string(operation.NoticeCard) {
+				k = kind // of which there is one, whichever notice posted it
+			}
+			if k != "" && seen[k] {
+				return true
+			}
+			seen[k] = true
+		}
+	}
+	return false
 }
 
 // insist does what a person does: again when Slack says that it did not work.
