@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,6 +25,8 @@ type Policy struct {
 	Escalate int   // from how many days before the end on; 0: never
 	// Channel is where owners are told who have no channel of their own.
 	Channel operation.ChannelID
+	// Escalation is where it escalates for owners who have no channel for that.
+	Escalation operation.ChannelID
 	// Ring is the group that an overdue secret rings; empty: nobody.
 	Ring operation.GroupID
 	// Others has keys told too that belong to no secret of the configuration.
@@ -162,8 +165,8 @@ func (p Policy) reminder(i inventory.Item, stage operation.Stage, now time.Time,
 	if i.Owner.Channel != "" {
 		r.Channel = i.Owner.Channel
 	}
-	if p.Escalate > 0 && !i.End.IsZero() && int(stage) <= p.Escalate && i.Owner.Escalation != r.Channel {
-		r.Escalation = i.Owner.Escalation
+	if above := cmp.Or(i.Owner.Escalation, p.Escalation); p.Escalate > 0 && !i.End.IsZero() && int(stage) <= p.Escalate && above != r.Channel {
+		r.Escalation = above
 	}
 	if i.Live && r.Overdue() {
 		r.Ring = p.Ring

@@ -21,6 +21,10 @@ type Schedule struct {
 	fixed bool          // the line names hours
 }
 
+// ErrZone is wrapped by what is returned for a time zone that does not exist, or for
+// two of them.
+var ErrZone = errors.New("no such time zone")
+
 // ErrNever is returned for a line whose day never comes.
 var ErrNever = errors.New("this day never comes")
 
@@ -35,7 +39,7 @@ func ParseSchedule(line, zone string) (Schedule, error) {
 	if rest, marked := strings.CutPrefix(fields, zoneMark); marked {
 		named, behind, _ := strings.Cut(rest, " ")
 		if zone != "" && zone != named {
-			return Schedule{}, fmt.Errorf("the line says %s, and its zone is %s", named, zone)
+			return Schedule{}, fmt.Errorf("%w: the line says %s, and its zone is %s", ErrZone, named, zone)
 		}
 		zone, fields = named, strings.TrimSpace(behind)
 	}
@@ -44,7 +48,7 @@ func ParseSchedule(line, zone string) (Schedule, error) {
 	}
 	where, err := time.LoadLocation(zone)
 	if err != nil || zone == "Local" {
-		return Schedule{}, fmt.Errorf("there is no time zone %q", zone)
+		return Schedule{}, fmt.Errorf("%w: %q", ErrZone, zone)
 	}
 	// An interval begins anew with every start; a line that names times does not.
 	if strings.HasPrefix(fields, "@every") || strings.Contains(fields, "TZ=") {
