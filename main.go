@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -97,8 +98,14 @@ func (c *runCommand) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	forbidCoreDumps()
+	// The start needs more memory than all that follows, and would keep it.
+	settled := time.AfterFunc(startTime, debug.FreeOSMemory)
+	defer settled.Stop()
 	return serve(ctx, cfg, time.Now, newLogger(io.err, c.LogLevel))
 }
+
+// startTime is when the start is over for certain.
+const startTime = 30 * time.Second
 
 func newLogger(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
