@@ -31,6 +31,7 @@ type Config struct {
 	Record     RecordConfig
 	Escalation operation.GroupID // whom an emergency pages when no approver decides; empty: nobody
 	Room       runbook.RoomPolicy
+	Reminders  RemindersConfig
 	Targets    []runbook.Target   // in the file's order: servers, and their environments within
 	Regions    []inventory.Region // whose ACM certificates are watched
 	TLS        TLSConfig
@@ -154,6 +155,7 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "entra       tenant %s, signs in by %s\n", c.Entra.Tenant, c.Entra.signIn())
 	fmt.Fprintf(&b, "aws         %s\n", strings.TrimSuffix(c.AWS.Region+", "+c.AWS.EndpointURL, ", "))
 	fmt.Fprintf(&b, "record      %s, signed with the key in %s\n", c.Record.Origin, c.Record.KeyFile)
+	fmt.Fprintf(&b, "reminders   %s\n", c.Reminders)
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
 	fmt.Fprintf(&b, "tls         %s\n\n", describeTLS(c.TLS))

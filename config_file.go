@@ -27,6 +27,7 @@ type configFile struct {
 	AWS        awsSection       `yaml:"aws"`
 	Record     recordSection    `yaml:"record"`
 	Emergency  emergencySection `yaml:"emergency"`
+	Reminders  remindersSection `yaml:"reminders"`
 	ACM        acmSection       `yaml:"certificates"`
 	TLS        tlsSection       `yaml:"tls"`
 	Defaults   settings         `yaml:"defaults"`
@@ -120,6 +121,7 @@ func (r *configReader) config(f *configFile) *Config {
 	c.Requesters = r.group(f.Requesters, "requesters")
 	c.Escalation = r.group(f.Emergency.Escalation, "emergency.escalation")
 	c.Room = r.room(f.Emergency)
+	c.Reminders = r.reminders(f.Reminders, c)
 	c.Targets = r.targets(f, c)
 	c.Regions = r.regions(f.ACM)
 	c.TLS = r.tls(f.TLS, c.Targets)

@@ -27,8 +27,10 @@ import (
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/integrations/entra"
 	"github.com/twokey/twokey/integrations/mcp"
+	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
+	"github.com/twokey/twokey/scheduler"
 	"github.com/twokey/twokey/store"
 )
 
@@ -110,7 +112,10 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	}
 	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners}
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
-	answers := handlers.New(chat, rules, emergency, reports, cfg.Targets, log)
+	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers}}
+	answers := handlers.New(chat, rules, emergency, reports, care, cfg.Targets, log)
+	survey := &inventory.Sweeper{Targets: cfg.Targets, Directory: directory, Parameters: cloud, Certificates: cloud, Operations: db, Now: now}
+	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: cfg.Reminders.Policy}
 	progress := func(op operation.Operation) []operation.StepState {
 		return operation.Progress(runbooks[op.Kind].Steps(op), op)
 	}
@@ -134,6 +139,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 			},
 			Wake:  runner.Run,
 			Lapse: rules.Lapse,
+			Ticks: ticks(cfg.Reminders, reminders),
 		}, log)
 	})
 	g.Go(func() error { return chat.RunPoster(ctx, db, db, db, progress) })

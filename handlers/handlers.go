@@ -33,6 +33,7 @@ type Handlers struct {
 	rules   *operation.Rules
 	audits  Auditor
 	reports runbook.Reporter
+	care    *operation.Care
 	targets []runbook.Target // in the configuration's order
 	log     *slog.Logger
 	table   map[route]handler
@@ -48,8 +49,8 @@ type (
 )
 
 // New returns the handlers of everything that people can use.
-func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Reporter, targets []runbook.Target, log *slog.Logger) *Handlers {
-	h := &Handlers{chat: chat, rules: rules, audits: audits, reports: reports, targets: targets, log: log}
+func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, targets []runbook.Target, log *slog.Logger) *Handlers {
+	h := &Handlers{chat: chat, rules: rules, audits: audits, reports: reports, care: care, targets: targets, log: log}
 	h.table = map[route]handler{
 		{bot.IntentCommand, "/rotate"}:             h.rotateCommand,
 		{bot.IntentSubmission, bot.CallbackRotate}: h.rotateForm,
@@ -70,6 +71,12 @@ func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Repo
 		{bot.IntentAction, bot.ActionThaw}:            h.freezeButton(runbook.KindThaw),
 
 		{bot.IntentCommand, "/check-audit-logs"}: h.auditCommand,
+
+		{bot.IntentAction, bot.ActionRemindRotate}:    h.remindRotate,
+		{bot.IntentAction, bot.ActionRemindEmergency}: h.remindEmergency,
+		{bot.IntentAction, bot.ActionTake}:            h.takeReminder,
+		{bot.IntentAction, bot.ActionSnooze}:          h.askSnooze,
+		{bot.IntentSubmission, bot.CallbackSnooze}:    h.snoozeForm,
 	}
 	return h
 }
