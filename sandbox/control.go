@@ -55,6 +55,7 @@ func (s *Sandbox) control() http.Handler {
 	mount("/entra", s.Entra.Control())
 	mount("/aws", s.AWS.Control())
 	mount("/mcp", s.MCP.Control())
+	mount("/endpoint", s.Endpoint.Control())
 	return mux
 }
 
@@ -91,13 +92,14 @@ type State struct {
 	EntraState any `json:"entra"`
 	AWSState   any `json:"aws"`
 	MCPState   any `json:"mcp"`
+	Endpoint   any `json:"endpoint"`
 }
 
 // State returns a copy of everything.
 func (s *Sandbox) State() State {
 	return State{
 		Now: s.Clock.Now(), URL: s.url, Entra: s.tlsURL, Team: s.Team, Trouble: s.faults(), Counts: s.Conditions.Counts(), Probe: s.Probe.Look(), Loot: s.Intruder.Loot(),
-		SlackState: s.Slack.State(), EntraState: s.Entra.State(), AWSState: s.AWS.State(), MCPState: s.MCP.State(),
+		SlackState: s.Slack.State(), EntraState: s.Entra.State(), AWSState: s.AWS.State(), MCPState: s.MCP.State(), Endpoint: s.Endpoint.State(),
 	}
 }
 

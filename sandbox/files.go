@@ -11,6 +11,7 @@ import (
 const (
 	ConfigFile      = "twokey.yml"          // of the bot
 	CAFile          = "sandbox-ca.pem"      // trusted for Entra
+	EndpointCAFile  = "endpoint-ca.pem"     // believed of the TLS endpoint
 	AppTokenFile    = "slack-app-token"     // xapp-…
 	BotTokenFile    = "slack-bot-token"     // xoxb-…
 	EnvironmentFile = "sandbox.environment" // to source in a shell
@@ -43,6 +44,13 @@ aws:
 record:
   key_file: "$DIR/` + RecordKeyFile + `"
   origin: ` + RecordOrigin + `
+certificates:
+  regions: [` + region + `]
+tls:
+  hosts: ["$ENDPOINT"]
+  ca_file: "$DIR/` + EndpointCAFile + `"
+defaults:
+  owner: {name: Platform team}
 secrets:
   - servers: [sharepoint, github, jira, confluence]
     environments: [dev, prod]
@@ -64,6 +72,7 @@ secrets:
 func (s *Sandbox) ConfigYAML(dir string) string {
 	values := map[string]string{
 		"DIR": filepath.ToSlash(dir), "URL": s.url, "ENTRA_URL": s.tlsURL, "TENANT": s.Team.Tenant, "CLIENT_ID": s.Team.Bot.ClientID,
+		"ENDPOINT": s.Endpoint.Address(),
 	}
 	return os.Expand(config, func(name string) string { return values[name] })
 }
@@ -104,7 +113,7 @@ func (s *Sandbox) WriteFiles(dir string) (string, error) {
 	}
 	environment := "export " + strings.Join(s.Environ(dir), "\nexport ") + "\n"
 	for name, text := range map[string]string{
-		ConfigFile: s.ConfigYAML(dir), CAFile: string(s.ca), EnvironmentFile: environment,
+		ConfigFile: s.ConfigYAML(dir), CAFile: string(s.ca), EndpointCAFile: string(s.Endpoint.CA()), EnvironmentFile: environment,
 		AppTokenFile: s.Slack.AppToken() + "\n", BotTokenFile: s.Slack.BotToken() + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/twokey/twokey/sandbox/aws"
 	"github.com/twokey/twokey/sandbox/conditions"
+	"github.com/twokey/twokey/sandbox/endpoint"
 	"github.com/twokey/twokey/sandbox/entra"
 	"github.com/twokey/twokey/sandbox/mcp"
 	"github.com/twokey/twokey/sandbox/page"
@@ -47,6 +48,7 @@ type Sandbox struct {
 	Entra      *entra.Server
 	AWS        *aws.Server
 	MCP        *mcp.Server
+	Endpoint   *endpoint.Server // something else that speaks TLS
 	Probe      *Probe
 	Intruder   *Intruder // somebody with a stolen copy of a secret
 	Team       Team      // who and what was seeded
@@ -61,7 +63,7 @@ type Sandbox struct {
 	serving sync.WaitGroup
 }
 
-// Start opens the two listeners, seeds the platform and returns when all its
+// Start opens the listeners, seeds the platform and returns when all its
 // tasks are running. Close ends it; ctx bounds the start only.
 func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	plain, err := listen(o.Port)
@@ -76,8 +78,13 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, errors.Join(err, plain.Close(), secure.Close())
 	}
-	s := assemble(plain.Addr().String(), secure.Addr().String(), ca)
-	s.app = o.App
+	clock := conditions.NewClock()
+	other, err := endpoint.Start(clock)
+	if err != nil {
+		return nil, errors.Join(err, plain.Close(), secure.Close())
+	}
+	s := assemble(clock, plain.Addr().String(), secure.Addr().String(), ca)
+	s.app, s.Endpoint = o.App, other
 	s.serve(0, plain, s.handler())
 	s.serve(1, tls.NewListener(secure, tlsConfig), s.Entra.Handler())
 	if o.Tasks == 0 {
@@ -102,8 +109,7 @@ func listen(port int) (net.Listener, error) {
 }
 
 // assemble makes the stand-ins and ties them together.
-func assemble(address, tlsAddress string, ca []byte) *Sandbox {
-	clock := conditions.NewClock()
+func assemble(clock *conditions.Clock, address, tlsAddress string, ca []byte) *Sandbox {
 	cond := conditions.New(clock)
 	s := &Sandbox{Clock: clock, Conditions: cond, started: clock.Now(), url: "http://" + address, tlsURL: "https://" + tlsAddress, ca: ca}
 	s.Slack = slack.New(cond)
@@ -131,6 +137,7 @@ func (s *Sandbox) Close() {
 	s.Intruder.Stop()
 	s.Probe.end()
 	s.AWS.Close()
+	s.Endpoint.Close()
 	for _, server := range s.servers {
 		_ = server.Close() // nobody can be told any more
 	}

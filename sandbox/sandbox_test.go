@@ -564,7 +564,7 @@ func TestTheFilesPointABotAtTheSandbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{s.URL() + "/slack/api/", s.EntraURL(), s.URL() + "/aws", s.URL() + "/mcp/{env}/{mcp}/health", s.Team.Bot.ClientID, filepath.Join(dir, CAFile)} {
+	for _, want := range []string{s.URL() + "/slack/api/", s.EntraURL(), s.URL() + "/aws", s.URL() + "/mcp/{env}/{mcp}/health", s.Team.Bot.ClientID, filepath.Join(dir, CAFile), s.Endpoint.Address()} {
 		if !bytes.Contains(config, []byte(want)) {
 			t.Errorf("the configuration lacks %s", want)
 		}
@@ -572,7 +572,7 @@ func TestTheFilesPointABotAtTheSandbox(t *testing.T) {
 	if bytes.Contains(config, []byte(s.Slack.BotToken())) {
 		t.Error("the configuration holds a token")
 	}
-	for _, name := range []string{ConfigFile, CAFile, AppTokenFile, BotTokenFile, EnvironmentFile} {
+	for _, name := range []string{ConfigFile, CAFile, EndpointCAFile, AppTokenFile, BotTokenFile, EnvironmentFile} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info, err)

@@ -128,6 +128,9 @@ func seed(ctx context.Context, s *Sandbox, tasks int) (Team, error) {
 		}
 		team.Secrets = append(team.Secrets, made)
 	}
+	if err := s.seedCertificates(); err != nil {
+		return Team{}, err
+	}
 	for _, secret := range team.Secrets { // the parameters' past is made, so the tasks' present can begin
 		if err := s.seedService(ctx, secret, tasks); err != nil {
 			return Team{}, fmt.Errorf("%s: %w", secret.Name, err)
@@ -150,7 +153,7 @@ func (s *Sandbox) seedBot() (Bot, error) {
 	})
 	bot := Bot{ClientID: ids.Client, Principal: ids.Principal, Role: "arn:aws:iam::" + account + ":role/" + botRole}
 	if err := s.AWS.SeedRole(aws.Role{Name: botRole, Policies: map[string]json.RawMessage{"twokey": allow(
-		[]string{"ssm:*", "ecs:*", "sts:GetWebIdentityToken", "cloudtrail:LookupEvents", "iam:SimulatePrincipalPolicy"}, "*")}}); err != nil {
+		[]string{"ssm:*", "ecs:*", "sts:GetWebIdentityToken", "cloudtrail:LookupEvents", "iam:SimulatePrincipalPolicy", "acm:ListCertificates", "acm:DescribeCertificate"}, "*")}}); err != nil {
 		return Bot{}, err
 	}
 	s.AWS.SeedIdentity(accessKey, aws.Identity{Role: botRole, Session: "sandbox"})
@@ -279,6 +282,22 @@ func (s *Sandbox) seedSecret(k kept, bot Bot) (Secret, error) {
 		}
 		return s.AWS.SeedParameter(aws.Parameter{Name: secret.SecretParameter, Value: key.Secret})
 	})
+}
+
+// seedCertificates adds one certificate that ACM renews by itself, and one that
+// somebody imported and has to renew.
+func (s *Sandbox) seedCertificates() error {
+	balancer := "arn:aws:elasticloadbalancing:" + region + ":" + account + ":loadbalancer/app/mcp/50dc6c495c0c9188"
+	now := s.Clock.Now().Truncate(time.Second)
+	for _, c := range []aws.Certificate{
+		{ID: clientID("managed certificate"), Domain: "mcp.contoso.example", Start: now.Add(-195 * day), End: now.Add(200 * day), InUseBy: []string{balancer}},
+		{ID: clientID("imported certificate"), Domain: "legacy.contoso.example", Imported: true, Start: now.Add(-305 * day), End: now.Add(60 * day), InUseBy: []string{balancer}},
+	} {
+		if _, err := s.AWS.SeedCertificate(c); err != nil {
+			return fmt.Errorf("add the certificate of %s: %w", c.Domain, err)
+		}
+	}
+	return nil
 }
 
 // at does something in the sandbox's past.

@@ -14,9 +14,9 @@ func TestALargeTenantIsListedPageByPageEachOnce(t *testing.T) {
 	must(t, w.server.Populate(entra.Population{Applications: 1200, Keys: 2, Name: "legacy", Owner: w.user, Used: true}))
 	for path, want := range map[string]int{
 		"/v1.0/applications?$top=999&$select=id,appId,passwordCredentials&$expand=owners($select=id,displayName)": 1200,
-		"/v1.0/servicePrincipals?$top=999&$select=id":              1200,
-		"/beta/reports/appCredentialSignInActivities?$top=999":     2400,
-		"/v1.0/applications?$filter=startswith(displayName,'leg')": 1200,
+		"/v1.0/servicePrincipals?$top=999&$select=id":                                                             1200,
+		"/beta/reports/appCredentialSignInActivities?$top=999":                                                    2400,
+		"/v1.0/applications?$filter=startswith(displayName,'leg')":                                                1200,
 	} {
 		seen := map[string]bool{}
 		for next := path; next != ""; {
