@@ -25,7 +25,6 @@ import (
 	"github.com/twokey/twokey/handlers"
 	"github.com/twokey/twokey/incident"
 	"github.com/twokey/twokey/integrations/aws"
-	"github.com/twokey/twokey/integrations/entra"
 	"github.com/twokey/twokey/integrations/mcp"
 	"github.com/twokey/twokey/integrations/tls"
 	"github.com/twokey/twokey/inventory"
@@ -62,14 +61,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	if err != nil {
 		return err
 	}
-	identity := entra.Config{
-		Tenant: cfg.Entra.Tenant, ClientID: runbook.ClientID(cfg.Entra.ClientID), Secret: cfg.Entra.Secret,
-		LoginURL: cfg.Entra.LoginURL, GraphURL: cfg.Entra.GraphURL, CAFile: cfg.Entra.CAFile, Log: log,
-	}
-	if identity.Secret.IsZero() {
-		identity.Assertion = assertion(cloud)
-	}
-	directory, err := entra.New(identity)
+	directory, err := newDirectory(cfg, cloud, log)
 	if err != nil {
 		return err
 	}
