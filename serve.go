@@ -26,8 +26,6 @@ import (
 	"github.com/twokey/twokey/incident"
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/integrations/mcp"
-	"github.com/twokey/twokey/integrations/tls"
-	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/scheduler"
@@ -107,13 +105,9 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
 	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers}}
 	answers := handlers.New(chat, rules, emergency, reports, care, cfg.Targets, log)
-	handshakes, err := tls.New(tls.Config{CAFile: cfg.TLS.CAFile})
+	survey, err := newSweeper(cfg, directory, cloud, db, now)
 	if err != nil {
 		return err
-	}
-	survey := &inventory.Sweeper{
-		Targets: cfg.Targets, Regions: cfg.Regions, Endpoints: cfg.TLS.Endpoints,
-		Directory: directory, Parameters: cloud, Certificates: cloud, Handshakes: handshakes, Operations: db, Now: now,
 	}
 	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: cfg.Reminders.Policy}
 	progress := func(op operation.Operation) []operation.StepState {
