@@ -34,8 +34,11 @@ type runningBot struct {
 	box    *sandbox.Sandbox
 	config string
 	own    bool // a process of its own
-	log    *safeBuffer
-	ended  chan error
+	// reminds is true where the script is about reminders; elsewhere they would only
+	// come into the way, at nine in the morning.
+	reminds bool
+	log     *safeBuffer
+	ended   chan error
 
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -107,6 +110,9 @@ func (b *runningBot) inside() error {
 		return err
 	}
 	cfg.Pace = testPace()
+	if !b.reminds {
+		cfg.Reminders.Schedules = nil
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	b.cancel, b.done = cancel, done
@@ -184,6 +190,7 @@ func botProcess() int {
 		return 2
 	}
 	cfg.Pace = testPace()
+	cfg.Reminders.Schedules = nil
 	now, err := clockOf(ctx, os.Getenv(beBotAt))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/internal/near"
 	"github.com/twokey/twokey/sandbox"
@@ -77,7 +75,7 @@ func writeSandboxFiles(box *sandbox.Sandbox, dir string) (string, error) {
 
 type demoCommand struct {
 	Script bool   `help:"play it and exit: 0 only if the sandbox's final state is right"`
-	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate or emergency"`
+	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate, emergency or reminders"`
 }
 
 // Run plays with a sandbox and a bot in one process.
@@ -112,7 +110,7 @@ func (c *demoCommand) Run(ctx context.Context, io streams) error {
 
 // plays are what can be played.
 func plays() map[string]func(*play, context.Context) error {
-	return map[string]func(*play, context.Context) error{"rotate": (*play).rotate, "emergency": (*play).emergency}
+	return map[string]func(*play, context.Context) error{"rotate": (*play).rotate, "emergency": (*play).emergency, "reminders": (*play).reminders}
 }
 
 // runDemo runs the bot beside the play. Whichever fails ends the other.
@@ -131,25 +129,42 @@ func runDemo(ctx context.Context, io streams, box *sandbox.Sandbox, path string,
 	}
 	defer func() { _ = logFile.Close() }() // a log of a demo
 
-	g, ctx := errgroup.WithContext(ctx)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	p := &play{box: box, cfg: cfg, out: io.out, fail: fail, log: newLogger(logFile, slog.LevelDebug)}
+	defer p.stopBots()
+	p.say("Look on in a browser: %s/", box.URL())
+	if err := perform(p, ctx); err != nil {
+		return withLog(errors.Join(err, context.Cause(ctx)), logPath, io.err)
+	}
+	if script {
+		p.stopBots()
+		return context.Cause(ctx)
+	}
+	playOn(io.out, box, path, logPath)
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// startBot starts one replica of the bot. When it gives up, the play ends.
+func (p *play) startBot(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	g.Go(func() error { return serve(ctx, cfg, box.Clock.Now, newLogger(logFile, slog.LevelDebug)) })
-	g.Go(func() error {
-		defer stop()
-		p := &play{box: box, cfg: cfg, out: io.out}
-		p.say("Look on in a browser: %s/", box.URL())
-		if err := perform(p, ctx); err != nil {
-			return withLog(err, logPath, io.err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := serve(ctx, p.cfg, p.box.Clock.Now, p.log); err != nil {
+			p.fail(err)
 		}
-		if script {
-			return nil
-		}
-		playOn(io.out, box, path, logPath)
-		<-ctx.Done()
-		return nil
-	})
-	return g.Wait()
+	}()
+	p.bots = append(p.bots, func() { stop(); <-ended })
+}
+
+// stopBots stops all replicas, as a deployment would, and waits for them.
+func (p *play) stopBots() {
+	for _, stop := range p.bots {
+		stop()
+	}
+	p.bots = nil
 }
 
 // setEnvironment gives the SDKs in this process what a shell would have sourced.

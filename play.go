@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ type play struct {
 	cfg  *Config
 	out  io.Writer
 	told map[string]bool // messages that were printed
+	log  *slog.Logger
+	fail context.CancelCauseFunc
+	bots []func() // each stops a replica
 }
 
 const (
@@ -71,6 +75,7 @@ func (p *play) rotate(ctx context.Context) error {
 func (p *play) connected(ctx context.Context) error {
 	p.told = map[string]bool{}
 	p.say("The bot starts and connects to Slack.")
+	p.startBot(ctx)
 	return p.until(ctx, bootTime, "the bot to connect", func() bool { return len(p.box.Slack.Sockets()) > 0 })
 }
 

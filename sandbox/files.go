@@ -49,6 +49,8 @@ certificates:
 tls:
   hosts: ["$ENDPOINT"]
   ca_file: "$DIR/` + EndpointCAFile + `"
+reminders:
+  schedules: [{cron: "0 9 * * *", zone: Europe/Berlin}]
 defaults:
   owner: {name: Platform team}
 secrets:
