@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -67,7 +68,7 @@ const (
 
 // Fault is one rule: what happens to which calls.
 type Fault struct {
-	Operation  string        `json:"operation"`             // "ssm.PutParameter"; "*" is every call
+	Operation  string        `json:"operation"`             // "ssm.PutParameter"; "ssm.*" is every call of a vendor's, "*" every call
 	Kind       Kind          `json:"kind"`                  // what goes wrong
 	Skip       int           `json:"skip,omitempty"`        // calls that pass before the fault begins
 	Count      int           `json:"count,omitempty"`       // calls that it hits; 0 is until cleared
@@ -183,7 +184,7 @@ func (c *Conditions) next(operation string) (*Fault, time.Duration) {
 		d = c.latency["*"]
 	}
 	for i, f := range c.faults {
-		if f.Operation != operation && f.Operation != "*" {
+		if !f.means(operation) {
 			continue
 		}
 		if f.Skip > 0 {
@@ -199,6 +200,12 @@ func (c *Conditions) next(operation string) (*Fault, time.Duration) {
 		return &hit, d
 	}
 	return nil, d
+}
+
+// means reports whether the fault is about calls of operation.
+func (f *Fault) means(operation string) bool {
+	vendor, all := strings.CutSuffix(f.Operation, "*")
+	return f.Operation == operation || all && strings.HasPrefix(operation, vendor)
 }
 
 func (c *Conditions) log(call Call) {
