@@ -75,6 +75,8 @@ const (
 	longestThrottle = 30 * time.Second
 	// recordTime bounds noting what was posted, also while shutting down.
 	recordTime = 5 * time.Second
+	// pageAnyway is the attempt at which people are paged without the card's address.
+	pageAnyway = 5
 	// sameFor is how long an unchanged card is not edited again.
 	sameFor = 10 * time.Second
 )
@@ -442,9 +444,12 @@ func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 		}
 		return inThread(n, spot)
 	case operation.NoticePage:
-		if spot.op.State != operation.Pending {
+		if spot.op.State != operation.Pending || !p.b.c.Now().Before(spot.op.LapsesAt) {
 			spot.silent = true
 			return spot, nil
+		}
+		if spot.op.Card == "" && n.Attempts < pageAnyway {
+			return spot, errNoCard // who is woken at night wants the link to it
 		}
 		spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
 	case operation.NoticeDirect:
