@@ -90,7 +90,11 @@ func (d *draft) head(now time.Time) {
 	d.line("# %s %s: secret of %s disabled\n", title, op.ID, op.Secret)
 	d.line("*A draft, written by twokey from its record at %s. What is in brackets is for people to fill in.*\n", instant(now))
 	d.line("| | |\n|---|---|")
-	d.line("| State | %s |", inline(op.State.Words()))
+	state := op.State.Words()
+	if op.State == operation.Running {
+		state += "; this report is its last step"
+	}
+	d.line("| State | %s |", inline(state))
 	d.line("| Asked for by | %s, %s |", person(op.Requester), instant(op.RequestedAt))
 	if op.Approver.User != "" {
 		d.line("| Confirmed by | %s, %s |", person(op.Approver), instant(d.when(operation.Confirm)))
@@ -140,7 +144,7 @@ func (d *draft) timeline() {
 		if e.By != nil {
 			who = person(*e.By)
 		}
-		d.line("| %s | %d | %s: %s | %s | %s |", instant(e.At), e.Sequence, inline(what), e.Outcome, who, inline(e.Text))
+		d.line("| %s | %d | %s: %s | %s | %s |", instant(e.At), e.Sequence, inline(what), e.Outcome, who, inline(short(e.Text)))
 	}
 	d.line("")
 	for _, t := range d.times() {
@@ -160,7 +164,12 @@ func (d *draft) times() []Span {
 	var out []Span
 	add := func(what string, from, to time.Time) {
 		if !from.IsZero() && !to.IsZero() {
-			out = append(out, Span{what, to.Sub(from).Round(time.Millisecond)})
+			took := to.Sub(from)
+			precision := time.Millisecond
+			if took >= time.Minute {
+				precision = time.Second
+			}
+			out = append(out, Span{what, took.Round(precision)})
 		}
 	}
 	add("from the request to the confirmation", asked, confirmed)
@@ -192,9 +201,9 @@ func Times(op operation.Operation, entries []operation.Entry) []Span {
 }
 
 func (d *draft) effects() {
-	d.line("## What was changed\n")
+	d.line("## What was confirmed\n")
 	for _, c := range d.op.Plan.Changes {
-		d.line("- %s: from %s to %s", inline(c.What), inline(c.From), inline(c.To))
+		d.line("- %s: %s → %s", inline(c.What), inline(c.From), inline(c.To))
 	}
 	for _, w := range d.op.Plan.Warnings {
 		d.line("- Warned of beforehand: %s", inline(w))
@@ -268,11 +277,29 @@ func inline(s string) string {
 	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "`", "'", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "#", "\\#").Replace(strings.Join(strings.Fields(s), " "))
 }
 
-// quote keeps lines, as a block quotation.
+// short is the first line; the others have a section of their own.
+func short(s string) string {
+	first, rest, many := strings.Cut(strings.TrimSpace(s), "\n")
+	if many && rest != "" {
+		return first + " (…)"
+	}
+	return first
+}
+
+// quote keeps lines, as a block quotation with lists.
 func quote(s string) string {
 	var out []string
+	listed := false
 	for line := range strings.Lines(s) {
-		out = append(out, "> "+inline(line))
+		item, isItem := strings.CutPrefix(line, "• ")
+		if len(out) > 0 && !(listed && isItem) {
+			out = append(out, ">")
+		}
+		if listed = isItem; isItem {
+			out = append(out, "> - "+inline(item))
+		} else {
+			out = append(out, "> "+inline(line))
+		}
 	}
-	return strings.Join(out, "\n>\n")
+	return strings.Join(out, "\n")
 }
