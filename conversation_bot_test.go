@@ -55,7 +55,7 @@ func testPace() Pace {
 }
 
 // newBot writes the bot's files. Settings are lines for the configuration's
-// defaults, such as "overlap: 1h".
+// defaults, such as "overlap: 1h"; what is about emergencies stands for itself.
 func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*runningBot, error) {
 	path, err := writeSandboxFiles(box, dir)
 	if err != nil {
@@ -66,7 +66,18 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 		if err != nil {
 			return nil, err
 		}
-		src = append(src, "defaults:\n  "+strings.Join(settings, "\n  ")+"\n"...)
+		var whole, defaults []string
+		for _, s := range settings {
+			if strings.HasPrefix(s, "emergency:") {
+				whole = append(whole, s)
+			} else {
+				defaults = append(defaults, "  "+s)
+			}
+		}
+		if len(defaults) > 0 {
+			whole = append(append(whole, "defaults:"), defaults...)
+		}
+		src = append(src, strings.Join(whole, "\n")+"\n"...)
 		if err := os.WriteFile(path, src, 0o600); err != nil {
 			return nil, err
 		}

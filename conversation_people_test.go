@@ -111,7 +111,7 @@ func (c *conversation) acted(user string, r slack.Result, err error) error {
 }
 
 func (c *conversation) typed(user, channel, line string, forge bool) error {
-	command, text, _ := strings.Cut(line, " ")
+	command, text, _ := strings.Cut(c.filled(line), " ")
 	r, err := c.box.Slack.SendCommand(slack.CommandRequest{User: user, Channel: channel, Command: command, Text: text, Forge: forge})
 	return c.acted(user, r, err)
 }
@@ -254,7 +254,7 @@ func (c *conversation) sendsOff(user, text string, metadata *string) error {
 	if err := c.until(c.patience, func() error { _, err := c.form(user); return err }); err != nil {
 		return err
 	}
-	r, err := c.box.Slack.SendSubmit(slack.SubmitRequest{User: user, Values: values(text), PrivateMetadata: metadata, Forge: metadata != nil})
+	r, err := c.box.Slack.SendSubmit(slack.SubmitRequest{User: user, Values: values(c.filled(text)), PrivateMetadata: metadata, Forge: metadata != nil})
 	c.names["complaint of "+user] = fmt.Sprint(r.Errors)
 	if len(r.Errors) > 0 {
 		return err // the client did not send it
@@ -276,9 +276,8 @@ func (c *conversation) private(user string) []slack.Message {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	state := c.slackState()
 	direct := map[string]bool{}
-	for _, ch := range state.Channels {
+	for _, ch := range c.slackState().Channels {
 		direct[ch.ID] = ch.IM && ch.User == id
 	}
 	var out []slack.Message
@@ -290,14 +289,24 @@ func (c *conversation) private(user string) []slack.Message {
 	return out
 }
 
+// directChannels are those between the bot and one person.
+func (c *conversation) directChannels() map[string]bool {
+	direct := map[string]bool{}
+	for _, ch := range c.slackState().Channels {
+		direct[ch.ID] = ch.IM
+	}
+	return direct
+}
+
 // reads finds a private message that was not read yet.
 func (c *conversation) reads(a []string) error {
 	for _, m := range c.private(a[0]) {
 		if c.told[m.TS] || !strings.Contains(readable(c.box, m.Text), a[1]) {
 			continue
 		}
+		direct := c.directChannels()
 		for _, other := range c.messages() {
-			if other.EphemeralTo == "" && other.TS != m.TS && strings.Contains(other.Text, m.Text) {
+			if other.EphemeralTo == "" && !direct[other.Channel] && other.TS != m.TS && strings.Contains(other.Text, m.Text) {
 				return fmt.Errorf("what only %s should read stands in %s too", a[0], other.Channel)
 			}
 		}
@@ -402,7 +411,7 @@ func (c *conversation) formComplains(a []string) error {
 
 func (c *conversation) cardShows(a []string) error {
 	card, err := c.theCard("")
-	if err == nil && !strings.Contains(readable(c.box, card.Text), a[0]) {
+	if err == nil && !strings.Contains(readable(c.box, card.Text), c.filled(a[0])) {
 		err = fmt.Errorf("the card reads:\n%s", readable(c.box, card.Text))
 	}
 	return err

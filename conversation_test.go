@@ -72,10 +72,12 @@ type conversation struct {
 	told     map[string]bool // private messages that the script has read
 	sent     map[string]string
 	names    map[string]string // what the script keeps: "old secret" and the like
+	ids      map[string]string // of keys and operations that the script talks of
 	never    []func() error    // looked at when all is over
 	counts   map[string]int    // of calls, when the last fault was set
 	broken   bool              // the service is broken on purpose
 	loose    bool              // the end state is the script's own to check
+	lag      time.Duration     // how much later the last replica hears of a removal
 }
 
 // looking is how long a look is repeated. Only a script that fails waits so long.
@@ -91,7 +93,7 @@ func converse(t *testing.T, path, play string) {
 	quicken(box)
 	c := &conversation{
 		t: t, path: path, box: box, dir: t.TempDir(), patience: looking,
-		seen: map[string]int{}, told: map[string]bool{}, sent: map[string]string{}, names: map[string]string{}, counts: map[string]int{},
+		seen: map[string]int{}, told: map[string]bool{}, sent: map[string]string{}, names: map[string]string{}, ids: map[string]string{}, counts: map[string]int{},
 	}
 	lines, settings := c.split(play)
 	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed")); err != nil {

@@ -25,7 +25,9 @@ import (
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
-func verbs() []verb { return slices.Concat(worldVerbs(), platformVerbs(), peopleVerbs()) }
+func verbs() []verb {
+	return slices.Concat(worldVerbs(), platformVerbs(), emergencyVerbs(), peopleVerbs())
+}
 
 // worldVerbs are time, the bot itself, faults, people's accounts and the record.
 func worldVerbs() []verb {
@@ -42,6 +44,7 @@ func worldVerbs() []verb {
 		{pattern: `the fault hits`, look: func(c *conversation, _ []string) error { return c.faultsLeft() }},
 		{pattern: `(\S+) is called(?: (\d+) times)?`, look: (*conversation).isCalled},
 		{pattern: `fault (\S+) (\S+)(.*)`, act: (*conversation).fault},
+		{pattern: `(slack|entra|graph|aws) is down`, act: (*conversation).down},
 		{pattern: `no faults`, act: func(c *conversation, _ []string) error { return c.box.Clear() }},
 		{pattern: `group (\S+)(.*)`, act: (*conversation).group},
 		{pattern: `user (\S+) is (a guest|a bot|deactivated|a stranger|a full member again|without e-mail)`, act: (*conversation).user},
@@ -119,6 +122,18 @@ func (c *conversation) fault(a []string) error {
 	}
 	c.counts = c.box.Conditions.Counts()
 	c.box.Conditions.Add(f)
+	return nil
+}
+
+// down has every call of a vendor's cut, until there are no faults.
+func (c *conversation) down(a []string) error {
+	names := map[string][]string{"aws": {"ssm.*", "ecs.*", "cloudtrail.*", "sts.*", "iam.*"}}
+	if names[a[0]] == nil {
+		names[a[0]] = []string{a[0] + ".*"}
+	}
+	for _, name := range names[a[0]] {
+		c.box.Conditions.Add(conditions.Fault{Operation: name, Kind: conditions.CutBefore})
+	}
 	return nil
 }
 
@@ -502,6 +517,8 @@ func (c *conversation) application(a []string) error {
 		change.Disabled = &yes
 	case a[1] == "has a disabled service principal":
 		change.PrincipalEnabled = &no
+	case a[1] == "has an enabled service principal":
+		change.PrincipalEnabled = &yes
 	case a[1] == "is blocked by Conditional Access":
 		change.BlockedByConditionalAccess = &yes
 	default:
@@ -528,6 +545,7 @@ func (c *conversation) lags(a []string) error {
 			b.Learn = seconds
 		case "forget":
 			b.Forget = seconds
+			c.lag = time.Duration(slices.Max(seconds) * float64(time.Second))
 		case "read":
 			b.Read = seconds
 		case "write_takes":
