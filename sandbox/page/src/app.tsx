@@ -107,6 +107,7 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
         chat={chat}
         step={nextStep(chat, world.overview, operations(chat, me), me)}
         me={me}
+        reading={parent?.ts}
         onType={(text) => {
           const ops = operationsChannel(chat, me);
           if (ops && !(spot.kind === "channel" && spot.id === ops.id)) {
@@ -134,39 +135,42 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
         }}
       />
       <Sidebar chat={chat} channels={channels} spot={spot} me={me} unread={read} go={go} />
-      <main className="chat">
-        {shut ? (
-          <p className="empty">{nameOf(chat, me)}’s account is deactivated: Slack shows nothing.</p>
-        ) : (
-          <>
-            <Head place={place} chat={chat} spot={spot} go={go} />
-            {spot.kind === "app" && spot.tab === "home" ? (
-              <Home chat={chat} me={me} />
-            ) : (
-              <Conversation key={place.channel + me} place={place} onThread={setThread} {...draft(draftKey())} />
-            )}
-          </>
+      <main>
+        <section className="chat" aria-label={place.title}>
+          {shut ? (
+            <p className="empty">{nameOf(chat, me)}’s account is deactivated: Slack shows nothing.</p>
+          ) : (
+            <>
+              <Head place={place} chat={chat} spot={spot} go={go} />
+              {spot.kind === "app" && spot.tab === "home" ? (
+                <Home chat={chat} me={me} />
+              ) : (
+                <Conversation key={place.channel + me} place={place} onThread={setThread} {...draft(draftKey())} />
+              )}
+            </>
+          )}
+        </section>
+        {parent && (
+          <section className="thread" aria-label="Thread">
+            <header className="head">
+              <button type="button" className="bk back" onClick={() => setThread("")} aria-label={`Back to ${place.title}`}>
+                ‹
+              </button>
+              <h2>
+                Thread <small>{place.title}</small>
+              </h2>
+              <button type="button" className="close" aria-label="Close the thread" onClick={() => setThread("")}>
+                ✕
+              </button>
+            </header>
+            <Conversation key={parent.ts + me} place={place} parent={parent} onThread={setThread} {...draft(draftKey(parent.ts))} />
+          </section>
         )}
+        <section className="systems" aria-label="What stands behind it">
+          <h2 className="unseen">What stands behind it</h2>
+          <Systems overview={world.overview} ahead={world.ahead} shared={chat.app.clock} />
+        </section>
       </main>
-      {parent && (
-        <aside className="thread" aria-label="Thread">
-          <header className="head">
-            <button type="button" className="bk back" onClick={() => setThread("")} aria-label={`Back to ${place.title}`}>
-              ‹
-            </button>
-            <h2>
-              Thread <small>{place.title}</small>
-            </h2>
-            <button type="button" className="close" aria-label="Close the thread" onClick={() => setThread("")}>
-              ✕
-            </button>
-          </header>
-          <Conversation key={parent.ts + me} place={place} parent={parent} onThread={setThread} {...draft(draftKey(parent.ts))} />
-        </aside>
-      )}
-      <aside className="systems" aria-label="What stands behind it">
-        <Systems overview={world.overview} ahead={world.ahead} shared={chat.app.clock} />
-      </aside>
       <nav className="bottom" aria-label="Panes">
         {(["list", "chat", "systems"] as const).map((p) => (
           <button key={p} type="button" aria-current={pane === p} onClick={() => setPane(p)}>
@@ -349,6 +353,7 @@ function Guide({
   chat,
   step,
   me,
+  reading,
   onType,
   become,
   onThread,
@@ -358,6 +363,7 @@ function Guide({
   chat: Chat;
   step: Step;
   me: string;
+  reading: string | undefined; // the thread that is open
   onType: (text: string) => void;
   become: (id: string) => void;
   onThread: (ts: string) => void;
@@ -399,12 +405,16 @@ function Guide({
             Become {nameOf(chat, other)}
           </button>
         )}
-        {thread && (
+        {thread && thread !== reading && (
           <button type="button" className="bk primary" onClick={() => onThread(thread)}>
             Open the thread
           </button>
         )}
-        {advance && <Do job={() => jump(advance)}>Jump a day ahead</Do>}
+        {advance && (
+          <Do className={thread === reading ? "primary" : ""} job={() => jump(advance)}>
+            Jump a day ahead
+          </Do>
+        )}
       </span>
       <button type="button" className="close" aria-label="Hide this" onClick={() => setShut(true)}>
         ✕

@@ -285,6 +285,10 @@ function Composer({
     } else if (chosen && e.key === "Escape") {
       setShut(true);
       e.stopPropagation();
+    } else if (e.key === "Escape") {
+      // out of the composer first, so that the page's own keys work
+      e.currentTarget.closest("section")?.querySelector<HTMLElement>(".messages")?.focus();
+      e.stopPropagation();
     } else {
       return;
     }
@@ -334,11 +338,9 @@ function Composer({
           ref={input}
           rows={1}
           value={draft}
-          placeholder={thread ? "Reply…" : `Message ${place.title}, or type / for a command`}
+          placeholder={thread ? "Reply…" : `Message ${place.title}, / for commands`}
           aria-label={thread ? "Reply in the thread" : `Message ${place.title}`}
-          role="combobox"
-          aria-expanded={found.length > 0}
-          aria-controls={id + "list"}
+          aria-controls={chosen ? id + "list" : undefined}
           aria-autocomplete="list"
           aria-activedescendant={chosen ? id + found.indexOf(chosen) : undefined}
           data-composer={thread ? "thread" : "channel"}

@@ -158,7 +158,7 @@ function Detail({ secret: s }: { secret: Secret }) {
     <div className="detail">
       <p className="why">{s.words}.</p>
       {s.disabled && <p className="trouble">The application is disabled: it gets no tokens.</p>}
-      <h4>Keys in Entra</h4>
+      <h3>Keys in Entra</h3>
       <ul>
         {s.keys.map((k) => (
           <li key={k.id} className={k.removed ? "gone" : ""}>
@@ -171,7 +171,7 @@ function Detail({ secret: s }: { secret: Secret }) {
           </li>
         ))}
       </ul>
-      <h4>Parameters in SSM</h4>
+      <h3>Parameters in SSM</h3>
       <ul>
         {s.parameters.map((p) => (
           <li key={p.name}>
@@ -184,7 +184,7 @@ function Detail({ secret: s }: { secret: Secret }) {
           </li>
         ))}
       </ul>
-      <h4>Service in ECS</h4>
+      <h3>Service in ECS</h3>
       <ul>
         {s.service.deployments.map((d) => (
           <li key={d.id}>
@@ -207,16 +207,16 @@ function Detail({ secret: s }: { secret: Secret }) {
           </li>
         ))}
       </ul>
-      <h4>
+      <h3>
         Tokens: {s.tokens.granted} granted, {s.tokens.refused} refused
-      </h4>
+      </h3>
       <ul>
         {s.tokens.recent.map((t, i) => (
           <li key={i}>
             <time>{hour.format(new Date(t.at))}</time> key <code>{t.key_id ? t.key_id.slice(0, 8) : "unknown"}</code>
             <Tags>
               {t.refusal ? <Chip bad>{t.refusal}</Chip> : <Chip good>granted</Chip>}
-              <Chip>{t.from}</Chip>
+              {!t.from.startsWith("127.") && <Chip bad>from {t.from}</Chip>}
             </Tags>
           </li>
         ))}
@@ -320,7 +320,7 @@ function Breakage({ overview }: { overview: Overview }) {
         </label>
       </div>
       <section aria-label="What is set to go wrong">
-        <h4>Set to go wrong</h4>
+        <h3>Set to go wrong</h3>
         <ul className="set">
           {faults.map((f, i) => (
             <li key={i}>
@@ -350,7 +350,7 @@ function Breakage({ overview }: { overview: Overview }) {
       </section>
       {mishaps.map((g) => (
         <section key={g.title} aria-label={g.title}>
-          <h4>{g.title}</h4>
+          <h3>{g.title}</h3>
           {g.list.map((m) => (
             <div key={m.name} className="mishap">
               <Do job={() => m.job(secret)}>{m.name}</Do>
@@ -376,7 +376,7 @@ function OwnFault() {
   const [count, setCount] = useState("1");
   return (
     <section aria-label="Any other fault">
-      <h4>Any other fault</h4>
+      <h3>Any other fault</h3>
       <div className="own">
         <label>
           Call <input value={operation} spellCheck={false} onChange={(e) => setOperation(e.target.value)} />
