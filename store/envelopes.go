@@ -41,15 +41,18 @@ const insertEnvelope = "INSERT INTO envelopes (id, body, claimed_until) VALUES (
 // process; what it does not finish is taken up later, by any.
 func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
 	var free time.Time // not running yet: they are taken up as soon as it is
-	if s.local.running() {
+	running := s.local.running() // asked once: what is free for others is not handled here, too
+	if running {
 		free = until(jobTime)
 	}
 	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(free))
 	if err != nil {
 		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
 	}
-	for _, e := range fresh {
-		s.handleHere(lostEnvelope{Envelope: e})
+	if running {
+		for _, e := range fresh {
+			s.handleHere(lostEnvelope{Envelope: e})
+		}
 	}
 	return nil
 }
