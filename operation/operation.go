@@ -159,6 +159,7 @@ type Operation struct {
 	Step      int             `json:"step"`       // index of the step that is next, or being undone
 	Phase     Phase           `json:"phase"`      // of that step
 	StepSince time.Time       `json:"step_since"` // when that step was begun
+	ToldAt    time.Time       `json:"told_at"`    // when people last heard that it still goes on
 	Facts     map[Fact]string `json:"facts"`
 	Due       time.Time       `json:"due"`     // when a waiting operation goes on
 	Trouble   string          `json:"trouble"` // why it is parked, or failed

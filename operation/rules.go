@@ -313,7 +313,9 @@ func (r *Rules) inTheWay(ctx context.Context, op Operation, event Event) ([]Oper
 // no look-up.
 func fits(op Operation, click Click, now time.Time) error {
 	switch {
-	case op.Card == "" || click.Message != op.Card || click.Channel != op.Channel:
+	case op.Card == "":
+		return Refuse(CodeOtherMessage, "The card has only just been posted, and I have not noted yet where it stands. Please click again in a moment.")
+	case click.Message != op.Card || click.Channel != op.Channel:
 		return Refuse(CodeOtherMessage, "This button is not on the operation's own card, so it was not counted. The card is in <#%s>.", op.Channel)
 	case click.Digest != op.Digest:
 		return Refuse(CodeOtherPlan, "This button is for another plan than the one that would run, so it was not counted. Use the card's own buttons.")
@@ -649,10 +651,14 @@ func (r *Rules) StillApproved(ctx context.Context, op Operation) error {
 		return Refuse(CodeSamePerson, "The operation has no second person's confirmation.")
 	}
 	who, err := r.standing(ctx, op.Approver.User, op.Channel, op.approverGroups()...)
-	if err != nil {
-		return err
+	if err == nil {
+		err = secondKey(who, op.Requester, "asked for this")
 	}
-	return secondKey(who, op.Requester, "asked for this")
+	var refusal *Refusal
+	if errors.As(err, &refusal) { // worded for the approver, and read by all
+		return RefuseBecause(err, refusal.Code, "The confirmation by %s does not count any more. Looked up again: “%s”", op.Approver.Name, refusal.Text)
+	}
+	return err
 }
 
 // MayLook lets those look who could ask for an operation or confirm one, and

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -45,6 +46,9 @@ const (
 	pause = time.Second
 	// firstLook is the shortest wait before a step is tried again.
 	firstLook = 100 * time.Millisecond
+	// firstWord and nextWord are how long a step may say nothing.
+	firstWord = time.Minute
+	nextWord  = 5 * time.Minute
 	// planTime is how long the second look at the plan may take to succeed.
 	planTime = 2 * time.Minute
 )
@@ -121,6 +125,8 @@ func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error
 	}
 	var refusal *Refusal
 	switch {
+	case ctx.Err() != nil: // being stopped: what was not looked up says nothing
+		return 0, nil
 	case err == nil && plan.Digest() == op.Digest:
 		return 0, r.move(ctx, op, Begin, "", Entry{
 			Outcome: Noted, Text: "The plan, made again, is the confirmed one, and the approver still may confirm it.",
@@ -129,7 +135,7 @@ func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error
 		return 0, r.move(ctx, op, Void, "", Entry{
 			Outcome: Failed, Text: "Something changed since the confirmation, so nothing was run: " + drift(op.Plan, plan) + ". Ask again.",
 		}, nil)
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal) && refusal.Code != CodeLookup:
 		return 0, r.move(ctx, op, Void, "", Entry{
 			Outcome: Failed, Code: refusal.Code, Text: "Nothing was run. " + refusal.Text,
 		}, nil)
@@ -139,7 +145,7 @@ func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error
 		}, nil)
 	}
 	r.Log.WarnContext(ctx, "the plan could not be made again; trying once more", "operation", op.ID, "error", err)
-	return pause, r.hold(ctx, op, err)
+	return pause, r.renew(ctx, op)
 }
 
 // drift says in words where two plans differ.
@@ -178,7 +184,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 	}
 	s := steps[op.Step]
 	if op.Phase == Doing && s.Settled && unsettled(*op) {
-		return pause, r.hold(ctx, op, nil)
+		return pause, r.renew(ctx, op)
 	}
 	if op.Phase == Doing && s.PointOfNoReturn && !op.NoReturn {
 		// Stored before the deed: after a crash nobody may believe in a way back.
@@ -195,6 +201,8 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 		return 0, err
 	case errors.As(err, &wait) && op.Phase == Doing:
 		return 0, r.move(ctx, op, Wait, s.Name, Entry{Outcome: Noted, Text: wait.Why}, func(o *Operation) { o.Due = wait.At })
+	case err != nil && ctx.Err() != nil: // being stopped: not the step's failure
+		return 0, nil
 	case err != nil:
 		return r.stepFailed(ctx, op, s, err)
 	case op.Phase == Doing:
@@ -208,7 +216,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err error) (time.Duration, error) {
 	if wait, again := r.again(*op, s.Within, err); again {
 		r.Log.DebugContext(ctx, "step not finished yet", "operation", op.ID, "step", s.Name, "phase", op.Phase, "error", err)
-		return wait, r.hold(ctx, op, err)
+		return wait, r.hold(ctx, op, s.Name, err)
 	}
 	why := r.explain(ctx, *op, s.Name, err)
 	event := Fail
@@ -227,7 +235,7 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 		return 0, r.move(ctx, op, TakeBack, "", Entry{Outcome: Noted, Text: "All that was done has been taken back, and that is verified."}, nil)
 	}
 	if unsettled(*op) {
-		return pause, r.hold(ctx, op, nil)
+		return pause, r.renew(ctx, op)
 	}
 	s := r.Runbooks[op.Kind].Steps(*op)[op.Step]
 	if s.Undo.none != "" {
@@ -241,9 +249,11 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	switch {
 	case errors.Is(err, ErrStale):
 		return 0, err
+	case err != nil && ctx.Err() != nil:
+		return 0, nil
 	case err != nil:
 		if wait, again := r.again(*op, s.Within, err); again {
-			return wait, r.hold(ctx, op, err)
+			return wait, r.hold(ctx, op, "Taking back: "+s.Name, err)
 		}
 		why := r.explain(ctx, *op, "taking back: "+s.Name, err)
 		return 0, r.move(ctx, op, Park, s.Name, Entry{Outcome: NotUndone, Text: why}, func(o *Operation) {
@@ -305,13 +315,47 @@ func (r *Runner) again(op Operation, within time.Duration, err error) (time.Dura
 	return min(wait, max(firstLook, time.Since(op.StepSince)/16)), true
 }
 
-// hold keeps the lease while a step waits, or turns it back to be done again.
-func (r *Runner) hold(ctx context.Context, op *Operation, err error) error {
+// hold keeps the lease while a step waits, or turns it back to be done again. What
+// takes long is told now and then, so that nobody has to guess.
+func (r *Runner) hold(ctx context.Context, op *Operation, step string, err error) error {
 	var again DoAgain
-	if errors.As(err, &again) && op.Phase == Verifying {
-		return r.store(ctx, op, func(o *Operation) { o.Phase = Doing })
+	back := errors.As(err, &again) && op.Phase == Verifying
+	var word []Entry
+	if r.owesWord(*op) {
+		word = []Entry{{Step: step, Outcome: Noted, Text: fmt.Sprintf("Still at it after %s: %s.", time.Since(op.StepSince).Round(time.Second), missing(err))}}
 	}
-	return r.renew(ctx, op)
+	if !back && word == nil {
+		return r.renew(ctx, op)
+	}
+	return r.store(ctx, op, func(o *Operation) {
+		if back {
+			o.Phase = Doing
+		}
+		if word != nil {
+			o.ToldAt = time.Now()
+		}
+	}, word...)
+}
+
+// owesWord reports whether a step has said nothing for so long that people wonder.
+func (r *Runner) owesWord(op Operation) bool {
+	if op.ToldAt.Before(op.StepSince) {
+		return time.Since(op.StepSince) > firstWord
+	}
+	return time.Since(op.ToldAt) > nextWord
+}
+
+// missing says what a step still waits for.
+func missing(err error) string {
+	var notYet NotYet
+	var again DoAgain
+	switch {
+	case errors.As(err, &notYet):
+		return strings.TrimRight(notYet.Why, ".")
+	case errors.As(err, &again):
+		return strings.TrimRight(again.Why, ".")
+	}
+	return "no usable answer yet; the log has the cause"
 }
 
 // renew extends the lease, if it is still ours.
@@ -383,11 +427,11 @@ func (r *Runner) explain(ctx context.Context, op Operation, what string, err err
 	var again DoAgain
 	switch {
 	case errors.As(err, &again):
-		return fmt.Sprintf("Done again and again for %s, and still: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), again.Why, ref)
+		return fmt.Sprintf("Done again and again for %s, and still: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), missing(err), ref)
 	case errors.As(err, &notYet):
-		return fmt.Sprintf("Gave up after %s: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), notYet.Why, ref)
+		return fmt.Sprintf("Gave up after %s: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), missing(err), ref)
 	case IsPermanent(err):
-		return fmt.Sprintf("Refused: %s. Ref %s.", err, ref)
+		return fmt.Sprintf("Refused: %s. Ref %s.", strings.TrimRight(err.Error(), "."), ref)
 	}
 	return fmt.Sprintf("No usable answer after %s of trying; the log has the cause. Ref %s.", time.Since(op.StepSince).Round(time.Second), ref)
 }

@@ -76,7 +76,7 @@ func (d *desk) confirmed(t *testing.T) operation.Operation {
 // run works on the operation until it is in none of the states that workers move.
 func (d *desk) run(t *testing.T, r *operation.Runner, op operation.Operation) operation.Operation {
 	t.Helper()
-	for range 20 {
+	for range 50 { // shifts
 		if err := r.Run(t.Context(), op.ID, op.Epoch); err != nil {
 			t.Fatal(err)
 		}
@@ -172,6 +172,32 @@ func TestNotYetIsAskedAgain(t *testing.T) {
 			t.Errorf("ended as %s: %s", op.State, op.Trouble)
 		}
 		expect(t, "told", d.told(t, op.ID), []string{"verified a", "verified b", "verified c"})
+		d.store.Close()
+	})
+}
+
+func TestAStepThatTakesLongSaysSoNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, s := newDesk(t), newScript()
+		s.steps[1].Within = time.Hour
+		began := time.Now()
+		s.fail["verify b"] = func() error {
+			if time.Since(began) < 12*time.Minute {
+				return operation.NotYet{After: time.Second, Why: "1 of 2 tasks runs"}
+			}
+			return nil
+		}
+		op := d.run(t, d.runner(s), d.confirmed(t))
+		expect(t, "told", d.told(t, op.ID), []string{"verified a", "noted b", "noted b", "noted b", "verified b", "verified c"})
+		entries, err := audit.OfOperation(t.Context(), d.store.DB(), op.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Outcome == operation.Noted && e.Step == "b" && !strings.Contains(e.Text, ": 1 of 2 tasks runs.") {
+				t.Errorf("it said %q", e.Text)
+			}
+		}
 		d.store.Close()
 	})
 }
@@ -415,8 +441,8 @@ func TestProgressMarksEachStep(t *testing.T) {
 		{operation.Operation{State: operation.Waiting, Step: 1}, "complete in_progress pending"},
 		{operation.Operation{State: operation.Succeeded, Step: 3}, "complete complete complete"},
 		{operation.Operation{State: operation.Parked, ParkedFrom: operation.Running, Step: 1}, "complete error pending"},
-		{operation.Operation{State: operation.Undoing, Step: 0, FailedStep: 1}, "error undone pending"},
-		{operation.Operation{State: operation.TakenBack, Step: -1, FailedStep: 1}, "undone undone pending"},
+		{operation.Operation{State: operation.Undoing, Step: 0, FailedStep: 1}, "in_progress error pending"},
+		{operation.Operation{State: operation.TakenBack, Step: -1, FailedStep: 1}, "undone error pending"},
 	}
 	for _, tt := range tests {
 		var got []string

@@ -111,10 +111,12 @@ func Progress(steps []Step, op Operation) []StepState {
 func mark(i int, op Operation) Mark {
 	taken := op.State == Undoing || op.State == TakenBack || op.State == Parked && op.ParkedFrom == Undoing
 	switch {
-	case taken && i > op.Step && i <= op.FailedStep:
-		return StepUndone
-	case taken && i == op.Step:
+	case op.State == Undoing && i == op.Step:
+		return StepActive
+	case taken && (i == op.Step || i == op.FailedStep):
 		return StepFailed
+	case taken && i > op.Step && i < op.FailedStep:
+		return StepUndone
 	case op.State == Succeeded || i < op.Step:
 		return StepDone
 	case i > op.Step:
