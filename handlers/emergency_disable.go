@@ -149,6 +149,8 @@ func (h *Handlers) confirmTyped(ctx context.Context, in bot.Intent) error {
 	if err != nil {
 		return err
 	}
+	// The card that was clicked, by the envelope: where it stands may not be noted yet.
+	op.Channel, op.Card = in.Channel, in.Message
 	err = h.chat.OpenModal(ctx, in.Trigger, bot.TypedModal(op))
 	if errors.Is(err, bot.ErrTriggerExpired) {
 		return operation.RefuseBecause(err, codeFormLate, "The form came too late for Slack. Please click Confirm again.")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -105,6 +106,10 @@ func (h *Handlers) Handle(ctx context.Context, in bot.Intent) error {
 	err := handle(ctx, in)
 	if err == nil {
 		return nil
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		// The bot is being stopped: nothing was judged and nobody could be told.
+		return fmt.Errorf("stopped while handling: %w", err)
 	}
 	text := "Something went wrong, and I don't know more here. Ref "
 	var refusal *operation.Refusal
