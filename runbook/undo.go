@@ -34,17 +34,40 @@ func (j job) restoreOld(ctx context.Context, run *operation.Run) (string, error)
 // noticeLive finds out whether the live parameter was written although nobody
 // noted it: the answer, or the process, was lost.
 func (j job) noticeLive(ctx context.Context, run *operation.Run, live Parameter) error {
-	if live.Version == j.plan.Version {
-		return nil
+	version, err := j.written(ctx, run, live)
+	if err != nil {
+		return err
 	}
-	pending, err := j.Params.Read(ctx, j.target.PendingParameter())
-	if err != nil && !errors.Is(err, ErrNoParameter) {
-		return fmt.Errorf("read the pending parameter: %w", err)
-	}
-	if err == nil && live.Value.Equal(pending.Value) {
-		run.Facts[factLive] = fmt.Sprint(live.Version)
+	if version != 0 {
+		run.Facts[factLive] = fmt.Sprint(version)
 	}
 	return nil
+}
+
+// written returns the version of the live parameter that holds what lies in the
+// pending one; 0 when none ever did. Somebody else may have written since: a task
+// that started in between would hold ours.
+func (j job) written(ctx context.Context, run *operation.Run, live Parameter) (int64, error) {
+	if live.Version == j.base(run) {
+		return 0, nil
+	}
+	pending, err := j.Params.Read(ctx, j.target.PendingParameter())
+	if errors.Is(err, ErrNoParameter) {
+		return 0, operation.Permanent(fmt.Errorf("somebody else wrote version %d of %s, and %s is gone, so nothing tells whether the new secret ever was in it", live.Version, live.Name, j.target.PendingParameter()))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the pending parameter: %w", err)
+	}
+	for version := live.Version; version > j.base(run); version-- {
+		p, err := j.Params.Read(ctx, fmt.Sprintf("%s:%d", live.Name, version))
+		if err != nil {
+			return 0, fmt.Errorf("read version %d of the live parameter: %w", version, err)
+		}
+		if p.Value.Equal(pending.Value) {
+			return version, nil
+		}
+	}
+	return 0, nil
 }
 
 // restoreValue writes the value before ours unless it stands there already. A
@@ -97,10 +120,7 @@ func (j job) oldIsBack(ctx context.Context, run *operation.Run) (string, error) 
 		return "", fmt.Errorf("read the live parameter: %w", err)
 	}
 	if run.Facts[factLive] == "" {
-		if live.Version != j.plan.Version {
-			return "", operation.Permanent(fmt.Errorf("somebody else wrote version %d of %s; it is left as it is", live.Version, live.Name))
-		}
-		return fmt.Sprintf("%s was never written: it is still version %d.", live.Name, live.Version), nil
+		return j.neverWritten(ctx, run, live)
 	}
 	before, err := j.beforeOurs(ctx, run)
 	if err != nil {
@@ -114,6 +134,21 @@ func (j job) oldIsBack(ctx context.Context, run *operation.Run) (string, error) 
 		return "", err
 	}
 	return fmt.Sprintf("%s is version %d with the old value. %s", live.Name, live.Version, deployed), nil
+}
+
+// neverWritten: the new secret never was in the live parameter. What somebody else
+// wrote is theirs, and stays.
+func (j job) neverWritten(ctx context.Context, run *operation.Run, live Parameter) (string, error) {
+	version, err := j.written(ctx, run, live)
+	switch {
+	case err != nil:
+		return "", err
+	case version != 0:
+		return "", operation.DoAgain{Why: fmt.Sprintf("version %d of %s holds the new secret after all", version, live.Name)}
+	case live.Version != j.base(run):
+		return fmt.Sprintf("The new secret never was in %s. Somebody else wrote version %d of it meanwhile, and that is left as it is.", live.Name, live.Version), nil
+	}
+	return fmt.Sprintf("%s was never written: it is still version %d.", live.Name, live.Version), nil
 }
 
 // removeNewKeys removes what this operation made in Entra, and its pending

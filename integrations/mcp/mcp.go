@@ -138,6 +138,9 @@ func (s *Servers) listed(ctx context.Context, session *sdk.ClientSession, name s
 		}
 		offered = append(offered, tool.Name)
 	}
+	if len(offered) == 0 {
+		return operation.Permanent(fmt.Errorf("the server offers no tool, and so not %q", name))
+	}
 	return operation.Permanent(fmt.Errorf("the server does not offer the tool %q, but %s", name, s.excerpt(strings.Join(offered, ", "))))
 }
 
