@@ -36,9 +36,10 @@ type runningBot struct {
 	own    bool // a process of its own
 	// reminds is true where the script is about reminders; elsewhere they would only
 	// come into the way, at nine in the morning.
-	reminds bool
-	log     *safeBuffer
-	ended   chan error
+	reminds  bool
+	patience time.Duration // when the bot gives a step up; 0: as in production
+	log      *safeBuffer
+	ended    chan error
 
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -46,10 +47,10 @@ type runningBot struct {
 }
 
 // testPace is the bot's pace against a sandbox without replicas and limits.
-func testPace() Pace {
+func testPace(patience time.Duration) Pace {
 	return Pace{
 		Proof:    runbook.Proof{Tokens: 5, Reads: 3, Gap: 10 * time.Millisecond},
-		Patience: 8 * time.Second,
+		Patience: patience,
 		Spacing:  time.Millisecond, EditSpacing: time.Millisecond,
 	}
 }
@@ -120,7 +121,7 @@ func (b *runningBot) inside() error {
 	if err != nil {
 		return err
 	}
-	cfg.Pace = testPace()
+	cfg.Pace = testPace(b.patience)
 	if !b.reminds {
 		cfg.Reminders.Schedules = nil
 	}
@@ -200,7 +201,7 @@ func botProcess() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	cfg.Pace = testPace()
+	cfg.Pace = testPace(0)
 	cfg.Reminders.Schedules = nil
 	now, err := clockOf(ctx, os.Getenv(beBotAt))
 	if err != nil {

@@ -294,7 +294,7 @@ func normal(text string) string {
 		{"KEY", `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`},
 		{"entry N of the record", `entry \d+ of the record`}, {"tree\nSIZE", `tree\n\d+`}, // others write to the record, too
 		{"TASK", `\b[0-9a-f]{32}\b`}, {"DEPLOYMENT", `ecs-svc/\d+`}, {"PLAN", `\b[0-9a-f]{12}\b`},
-		{"SIGNATURE", `— sandbox.twokey \S+`}, {"HASH", `\b[A-Za-z0-9+/]{43}=`}, {"REF", `Ref [A-Z2-7]{6}`}, {"MS", `\b\d+ ms\b`},
+		{"SIGNATURE", `— sandbox.twokey \S+`}, {"HASH", `(?m)^[A-Za-z0-9+/]{43}=$`}, {"REF", `Ref [A-Z2-7]{6}`}, {"MS", `\b\d+ ms\b`},
 	} {
 		text = numbered(text, r.what, regexp.MustCompile(r.pattern))
 	}

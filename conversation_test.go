@@ -81,7 +81,7 @@ type conversation struct {
 }
 
 // looking is how long a look is repeated. Only a script that fails waits so long.
-const looking = 25 * time.Second
+const looking = time.Minute
 
 // converse plays one script.
 func converse(t *testing.T, path, play string) {
@@ -95,11 +95,12 @@ func converse(t *testing.T, path, play string) {
 		t: t, path: path, box: box, dir: t.TempDir(), patience: looking,
 		seen: map[string]int{}, told: map[string]bool{}, sent: map[string]string{}, names: map[string]string{}, ids: map[string]string{}, counts: map[string]int{},
 	}
-	lines, settings := c.split(play)
+	lines, settings, patience := c.split(play)
 	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed")); err != nil {
 		t.Fatal(err)
 	}
 	defer c.bot.stop()
+	c.bot.patience = patience
 	if err := c.bot.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,17 +123,25 @@ func quicken(box *sandbox.Sandbox) {
 	box.AWS.Set(aws.Settings{TaskStart: ms(30), Health: ms(20), Drain: ms(20), HealthInterval: ms(100)})
 }
 
-// split takes the lines "config …" out: they are for the bot's file.
-func (c *conversation) split(play string) (lines, settings []string) {
+// split takes out what is for the bot before it starts: lines "config …" for its
+// file, and when it gives a step up.
+func (c *conversation) split(play string) (lines, settings []string, patience time.Duration) {
 	for line := range strings.SplitSeq(play, "\n") {
 		line, _, _ = strings.Cut(line, "  #") // a remark behind the line
 		line = strings.TrimSpace(line)
 		if setting, ok := strings.CutPrefix(line, "config "); ok {
 			settings, line = append(settings, setting), ""
 		}
+		if limit, ok := strings.CutPrefix(line, "bot gives up after "); ok {
+			d, err := time.ParseDuration(limit)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			patience, line = d, ""
+		}
 		lines = append(lines, line)
 	}
-	return lines, settings
+	return lines, settings, patience
 }
 
 // verb is one thing that a line can say. An act is done once; a look is repeated
