@@ -99,6 +99,7 @@ func converse(t *testing.T, path, play string) {
 	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed")); err != nil {
 		t.Fatal(err)
 	}
+	c.bot.reminds = strings.Contains(play, "reminder of ")
 	defer c.bot.stop()
 	c.bot.patience = patience
 	if err := c.bot.start(); err != nil {

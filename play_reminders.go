@@ -18,6 +18,7 @@ import (
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/sandbox"
+	"github.com/twokey/twokey/sandbox/endpoint"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -48,6 +49,13 @@ type expiring struct {
 	quiet   time.Time // nobody wants to hear of it until then
 	lowest  int       // the latest stage that was said; a big number: none
 	rotates int       // on which day it is rotated; 0: never
+	// renews is on which day somebody puts a certificate in its place, until then and
+	// by which means; 0: nobody does.
+	renews int
+	until  time.Time
+	renew  func(end time.Time) error
+	// itself is true of what renews itself: it is told only when it has not.
+	itself bool
 }
 
 // row is one line of the table: what was told on which day.
@@ -99,6 +107,9 @@ func (y *year) begin(ctx context.Context, replicas int) error {
 		rotates := map[string]int{"github/dev": 8, "sharepoint/prod": 10, "jira/dev": 24, "github/prod": 42}[s.Name]
 		y.secrets = append(y.secrets, &expiring{name: s.Name, end: s.Expires, lowest: 1 << 30, rotates: rotates})
 	}
+	if err := y.certificates(); err != nil {
+		return err
+	}
 	if err := y.connected(ctx); err != nil {
 		return err
 	}
@@ -116,22 +127,59 @@ func (y *year) begin(ctx context.Context, replicas int) error {
 	return y.until(ctx, playTime, "the schedule to begin", func() bool { return !y.answered(ctx).IsZero() })
 }
 
+// The days on which certificates are renewed: one by hand at its last reminder but
+// one, one by itself, one by whoever looks after the endpoint.
+const (
+	dayImported = 58
+	dayManaged  = 140
+	dayEndpoint = 80
+)
+
+// certificates are what else is watched.
+func (y *year) certificates() error {
+	for _, c := range y.box.AWS.Snapshot().Certificates {
+		e := &expiring{name: c.Domain, end: c.End, lowest: 1 << 30, itself: !c.Imported, renews: dayManaged, until: c.End.AddDate(1, 1, 0)}
+		if c.Imported {
+			e.renews, e.until = dayImported, c.End.AddDate(2, 0, 0)
+		}
+		e.renew = func(end time.Time) error {
+			c.Start, c.End, c.Status = y.box.Clock.Now().Truncate(time.Second), end, ""
+			_, err := y.box.AWS.SeedCertificate(c)
+			return err
+		}
+		y.secrets = append(y.secrets, e)
+	}
+	shown, ok := y.box.Endpoint.State().(endpoint.State)
+	if !ok {
+		return errors.New("the sandbox's endpoint has no state")
+	}
+	y.secrets = append(y.secrets, &expiring{name: shown.Address, end: shown.Shown.End, lowest: 1 << 30, renews: dayEndpoint, until: y.morning(yearDays + 200),
+		renew: func(end time.Time) error { return y.box.Endpoint.Show(endpoint.Certificate{End: end}) }})
+	return nil
+}
+
+// due is the stage of one of them on a day.
+func (y *year) due(s *expiring, day int) (int, bool) {
+	if s.itself && y.morning(day).AddDate(0, 0, 30).Before(s.end) {
+		return 0, false
+	}
+	return milestone(s.end, y.morning(day), y.zone)
+}
+
 // days are those on which something is to be told, the one before each, and those
 // on which people do something. On the others nothing can happen.
 func (y *year) days() []int {
 	wanted := map[int]bool{dayTaken: true, dayStopped: true, dayStarted: true, daySnoozed + snoozedFor: true, yearDays: true}
 	for _, s := range y.secrets {
 		for day := 1; day <= yearDays; day++ {
-			if _, due := milestone(s.end, y.morning(day), y.zone); due && (s.rotates == 0 || day <= s.rotates+1) {
-				_, before := milestone(s.end, y.morning(day-1), y.zone)
-				stage, _ := milestone(s.end, y.morning(day), y.zone)
-				last, _ := milestone(s.end, y.morning(day-1), y.zone)
-				if !before || stage != last {
-					wanted[day-1], wanted[day] = true, true
-				}
+			stage, due := y.due(s, day)
+			last, before := y.due(s, day-1)
+			settles := max(s.rotates, s.renews)
+			if due && (settles == 0 || day <= settles+1) && (!before || stage != last) {
+				wanted[day-1], wanted[day] = true, true
 			}
 		}
-		wanted[s.rotates] = true
+		wanted[s.rotates], wanted[s.renews] = true, true
 	}
 	delete(wanted, 0)
 	var out []int
@@ -227,7 +275,7 @@ func (y *year) expected(day int) []string {
 	var out []string
 	at := y.morning(day)
 	for _, s := range y.secrets {
-		stage, due := milestone(s.end, at, y.zone)
+		stage, due := y.due(s, day)
 		if !due || s.done || stage >= s.lowest || at.Before(s.quiet) {
 			continue
 		}
@@ -300,6 +348,13 @@ func (y *year) people(ctx context.Context, day int) error {
 		}
 	}
 	for _, s := range y.secrets {
+		if s.renews == day {
+			y.say("Day %d: the certificate of %s is renewed until %s", day, s.name, s.until.Format(time.DateOnly))
+			if err := s.renew(s.until); err != nil {
+				return err
+			}
+			s.end, s.lowest = s.until, 1<<30
+		}
 		if s.rotates == day {
 			if err := y.rotateFromReminder(ctx, s); err != nil {
 				return fmt.Errorf("rotate %s: %w", s.name, err)

@@ -129,6 +129,9 @@ func guard(ctx context.Context, log *slog.Logger, what, id string, f func() erro
 func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 	s.handlers, s.watched = h, make([]watched, len(h.Ticks))
 	for _, t := range h.Ticks {
+		if _, err := s.answered(ctx, t.Name); err != nil { // a new schedule begins now
+			return err
+		}
 		s.river.PeriodicJobs().Add(t.river(s.now))
 	}
 	if err := s.river.Start(ctx); err != nil {

@@ -1,0 +1,211 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/store"
+)
+
+// due is a reminder of a key at a stage.
+func due(key string, stage operation.Stage) operation.Reminder {
+	return operation.Reminder{
+		Matter: operation.Matter{Item: "secret:" + key, End: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}, Stage: stage,
+		Name: key + "/prod", Kind: "client secret", Secret: operation.SecretName(key + "/prod"), Key: key, Channel: "C1", Escalation: "C2",
+	}
+}
+
+func remind(t *testing.T, s *store.Store, due ...operation.Reminder) []operation.Reminder {
+	t.Helper()
+	told, err := s.Remind(t.Context(), time.Now(), due)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return told
+}
+
+// notices claims and sends all that is to be told, and returns what it was.
+func notices(t *testing.T, s *store.Store) []operation.Notice {
+	t.Helper()
+	var out []operation.Notice
+	for {
+		n, ok, err := s.ClaimNotice(t.Context(), "me", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return out
+		}
+		if err := s.NoticeSent(t.Context(), n, operation.MessageID(fmt.Sprint("ts-", n.ID))); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, n)
+	}
+}
+
+func kinds(list []operation.Notice) []string {
+	var out []string
+	for _, n := range list {
+		out = append(out, string(n.Kind)+" "+string(n.Channel))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestAStageIsToldOnceHoweverManyAsk(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		var told atomic.Int32
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				got, err := s.Remind(t.Context(), time.Now(), []operation.Reminder{due("a", 30), due("b", 30)})
+				if err != nil {
+					t.Error(err)
+				}
+				told.Add(int32(len(got)))
+			})
+		}
+		wg.Wait()
+		if told.Load() != 2 {
+			t.Errorf("%d told, want 2", told.Load())
+		}
+		if got := remind(t, s, due("a", 60)); len(got) != 0 {
+			t.Errorf("an earlier stage was told afterwards: %+v", got)
+		}
+		want := []string{"reminder C1", "reminder C1", "round C1", "round C2"}
+		if got := kinds(notices(t, s)); !slices.Equal(got, want) {
+			t.Errorf("notices %q, want %q", got, want)
+		}
+		remind(t, s, due("a", 14))
+		// The new one, where it escalates, and the edits of what showed the last one.
+		want = []string{"reminder C1", "round C1", "round C1", "round C2", "round C2"}
+		if got := kinds(notices(t, s)); !slices.Equal(got, want) {
+			t.Errorf("notices %q, want %q", got, want)
+		}
+	})
+}
+
+func TestWhatSomebodyHasTakenDoesNotEscalate(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		remind(t, s, due("a", 30))
+		notices(t, s)
+		r, err := s.Reminder(t.Context(), 1)
+		if err != nil || r.Card == "" || r.Own {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		m := r.Matter
+		m.Taken = operation.Taken{By: operation.Person{User: "U1", Name: "Alice"}, At: time.Now()}
+		e := operation.Entry{At: time.Now(), Outcome: operation.Noted, Step: operation.StepTaken}
+		if err := s.Care(t.Context(), r, m, e); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Care(t.Context(), r, m, e); !errors.Is(err, operation.ErrStale) {
+			t.Errorf("taken twice at once: %v", err)
+		}
+		if got, want := kinds(notices(t, s)), []string{"care C1", "round C1", "round C2"}; !slices.Equal(got, want) {
+			t.Errorf("notices %q, want %q", got, want)
+		}
+		remind(t, s, due("a", 7))
+		if got, want := kinds(notices(t, s)), []string{"round C1", "round C1", "round C2"}; !slices.Equal(got, want) {
+			t.Errorf("notices %q, want %q: its own, and the edits of the last", got, want)
+		}
+	})
+}
+
+func TestAnOperationSettlesItsKeysRemindersAndOpensThemAgainWhenTakenBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		remind(t, s, due("key-1", 30), due("key-2", 30))
+		op := request("op1", "a/prod")
+		op.Plan.Details = json.RawMessage(`{"old_key": "KEY-1"}`)
+		op = create(t, s, op)
+		move := func(to operation.State) {
+			t.Helper()
+			tr := operation.Transition{Operation: op, From: op.State}
+			tr.Operation.State, tr.Operation.Approver = to, operation.Person{User: "U2", Person: "bob"}
+			var err error
+			if op, err = s.Change(t.Context(), tr); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settled := func(id operation.ReminderID) operation.ID {
+			t.Helper()
+			r, err := s.Reminder(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Matter.Settled.Operation
+		}
+		move(operation.Running)
+		move(operation.Waiting)
+		if settled(1) != "op1" || settled(2) != "" {
+			t.Fatalf("settled by %q and %q", settled(1), settled(2))
+		}
+		if got := remind(t, s, due("key-1", 14)); len(got) != 0 {
+			t.Errorf("told after the rotation: %+v", got)
+		}
+		move(operation.TakenBack)
+		if settled(1) != "" {
+			t.Error("the old key is in use again, and its reminder is settled")
+		}
+		if got := remind(t, s, due("key-1", 14)); len(got) != 1 {
+			t.Error("nobody is reminded of the old key")
+		}
+	})
+}
+
+func TestTicksThatWereMissedComeAsOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		var fails atomic.Bool
+		var done []time.Time
+		var mu sync.Mutex
+		fails.Store(true)
+		tick := store.Tick{
+			Name: "test", Next: func(after time.Time) time.Time { return after.Add(100 * time.Millisecond) },
+			Do: func(_ context.Context, now time.Time) error {
+				if fails.Swap(false) {
+					return errors.New("the directory does not answer")
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				done = append(done, now)
+				return nil
+			},
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx, store.Handlers{Ticks: []store.Tick{tick}}, quiet()) }()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // between looks; the condition decides
+			mu.Lock()
+			n := len(done)
+			mu.Unlock()
+			if n >= 2 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d ticks were answered", n)
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if apart := done[1].Sub(done[0]); apart < 100*time.Millisecond {
+			t.Errorf("two ticks %s apart: one instant was answered twice", apart)
+		}
+		if at, err := s.TickAnswered(t.Context(), "test"); err != nil || at.IsZero() {
+			t.Errorf("answered up to %s, %v", at, err)
+		}
+	})
+}
