@@ -95,15 +95,15 @@ func writes(points []point) []point {
 	})
 }
 
-// choose takes n of the points, the same ones for the same seed even when the list
-// differs a little; all when n is 0.
-func choose(points []point, n int, seed uint64) []point {
+// choose takes n of a sweep's points, the same ones for the same seed even when the
+// list differs a little; all when n is 0.
+func choose(points []point, n int, seed uint64, sweep string) []point {
 	if n == 0 || n >= len(points) {
 		return points
 	}
 	lot := func(p point) uint64 {
 		h := fnv.New64a()
-		_, _ = fmt.Fprintf(h, "%d %s", seed, p) // a hash takes everything
+		_, _ = fmt.Fprintf(h, "%d %s %s", seed, sweep, p) // a hash takes everything
 		return h.Sum64()
 	}
 	points = slices.Clone(points)

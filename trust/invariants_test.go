@@ -29,10 +29,12 @@ const (
 	stateTrue     invariant = "state is true"
 	nothingLost   invariant = "nothing lost"
 	wentOn        invariant = "went on in time"
+	copyWhole     invariant = "copied files recover"
+	clean         invariant = "no race, no panic"
 )
 
 func invariants() []invariant {
-	return []invariant{alwaysWorking, oneKey, noPending, noOrphan, usedOnce, toldOnce, recordWhole, stateTrue, nothingLost, wentOn}
+	return []invariant{alwaysWorking, oneKey, noPending, noOrphan, usedOnce, toldOnce, recordWhole, stateTrue, nothingLost, wentOn, copyWhole, clean}
 }
 
 // longest is how long people may wait for the next sign of life after a crash:
@@ -71,6 +73,11 @@ func (w *world) judgeAll(ctx context.Context, d deeds, played error) ([]breach, 
 		return j.breaches, ""
 	}
 	j.platform()
+	for _, r := range w.replicas {
+		if found := r.disgraceful(); found != "" {
+			j.breach(clean, "replica %d logged %q", r.number, found)
+		}
+	}
 	if len(j.ops) != 1 {
 		j.breach(nothingLost, "alice asked for one operation and there are %d", len(j.ops))
 		return j.breaches, ""
@@ -222,6 +229,7 @@ func (j *judge) thread() {
 				if m.ThreadTS != string(op.Card) {
 					j.breach(toldOnce, "%s stands under %s and the card is %s", k, m.ThreadTS, op.Card)
 				}
+			default: // checkpoints are no results
 			}
 		}
 	}

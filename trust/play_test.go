@@ -121,6 +121,9 @@ func (w *world) insist(what string, do func() (slack.Result, error), done func()
 		if result.Error != "dispatch_failed" {
 			tries++
 		}
+		if w.seed%3 == 2 && result.EnvelopeID != "" {
+			_ = w.box.Slack.Redeliver(result.EnvelopeID) // once more, if anybody is connected
+		}
 		if w.until(w.ctx, wait, what, done) == nil {
 			return tries, nil
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,15 +87,15 @@ func (r *replica) pid() int {
 	return r.cmd.Process.Pid
 }
 
-// dials reports whether the replica holds the client's end of a connection that
-// comes from address. It reads /proc, so it only knows on Linux.
-func (r *replica) dials(address string) bool {
-	_, port, err := net.SplitHostPort(address)
+// dials reports whether the replica holds the client's end of the connection that
+// a request came over. It reads /proc, so it only knows on Linux.
+func (r *replica) dials(request *http.Request) bool {
+	server, ok := request.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	pid := r.pid()
-	if err != nil || pid == 0 {
+	if !ok || pid == 0 {
 		return false
 	}
-	inode, err := inodeOf(port)
+	inode, err := inodeOf(request.RemoteAddr, server.String())
 	if err != nil {
 		return false
 	}
@@ -109,19 +111,28 @@ func (r *replica) dials(address string) bool {
 	return false
 }
 
-// inodeOf finds the socket whose local port is the given one.
-func inodeOf(port string) (string, error) {
+// inodeOf finds the socket that leads from one address to another. Its own port
+// is not enough: it may be used for other connections elsewhere.
+func inodeOf(from, to string) (string, error) {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return "", err
 	}
-	var n int
-	if _, err := fmt.Sscan(port, &n); err != nil {
-		return "", err
+	ends := make([]string, 2)
+	for i, address := range []string{from, to} {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return "", err
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			return "", err
+		}
+		ends[i] = fmt.Sprintf(":%04X", n)
 	}
 	for line := range strings.Lines(string(table)) {
 		fields := strings.Fields(line)
-		if len(fields) > 9 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", n)) {
+		if len(fields) > 9 && strings.HasSuffix(fields[1], ends[0]) && strings.HasSuffix(fields[2], ends[1]) && fields[9] != "0" {
 			return fields[9], nil
 		}
 	}
@@ -136,6 +147,21 @@ func (r *replica) tail(lines int) string {
 	}
 	all := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// disgraceful is what no replica may ever log: a race that its detector found, when
+// it was built with it, or a panic. It is empty when there is none.
+func (r *replica) disgraceful() string {
+	text, err := os.ReadFile(r.log)
+	if err != nil {
+		return "" // it never started, which shows elsewhere
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "DATA RACE") || strings.HasPrefix(line, "panic:") || strings.Contains(line, `"panic":`) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }
 
 // ready waits until so many replicas are connected to Slack.

@@ -59,6 +59,7 @@ type world struct {
 	dice     *rand.Rand
 	stunned  chan struct{} // one element for each replica that is frozen or down
 	strikes  atomic.Int64  // how often a replica was killed or frozen
+	copies   chan error    // of SQLite's files that failed
 	ctx      context.Context
 }
 
@@ -70,7 +71,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(box.Close)
-	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), ctx: t.Context()}
+	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), ctx: t.Context()}
 	if err := w.write(t); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,10 @@ func (w *world) write(t *testing.T) error {
 	if err != nil {
 		return err
 	}
-	config := strings.Replace(string(text), "\nsecrets:\n", fmt.Sprintf("\ndefaults:\n  overlap: %s\nsecrets:\n", w.overlap), 1)
+	config, found := strings.Replace(string(text), "\ndefaults:\n", fmt.Sprintf("\ndefaults:\n  overlap: %s\n", w.overlap), 1), strings.Contains(string(text), "\ndefaults:\n")
+	if !found {
+		return errors.New("the sandbox's configuration has no defaults, in which the overlap could be set")
+	}
 	w.address = "sqlite:" + filepath.Join(w.dir, "twokey.db")
 	if w.database == "postgres" {
 		w.address = need.Postgres(t)
@@ -164,7 +168,7 @@ func (w *world) until(ctx context.Context, limit time.Duration, what string, con
 // sandbox's own calls.
 func (w *world) who(r *http.Request) *replica {
 	if r != nil && len(w.replicas) > 1 {
-		if i := slices.IndexFunc(w.replicas, func(x *replica) bool { return x.dials(r.RemoteAddr) }); i >= 0 {
+		if i := slices.IndexFunc(w.replicas, func(x *replica) bool { return x.dials(r) }); i >= 0 {
 			return w.replicas[i]
 		}
 	}
