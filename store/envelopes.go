@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twokey/twokey/operation"
@@ -28,6 +30,8 @@ const (
 	knownFor = 24 * time.Hour
 	// forgetEvery is how often what is older is removed.
 	forgetEvery = time.Minute
+	// strikeTogether bounds one statement; the next envelope waits for it.
+	strikeTogether = 50
 	// takeUpLimit bounds how many envelopes are taken up at once.
 	takeUpLimit = 16
 )
@@ -40,7 +44,7 @@ const insertEnvelope = "INSERT INTO envelopes (id, body, claimed_until) VALUES (
 // once, whatever crashes. All of them or none. They are handled at once in this
 // process; what it does not finish is taken up later, by any.
 func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
-	var free time.Time // not running yet: they are taken up as soon as it is
+	var free time.Time           // not running yet: they are taken up as soon as it is
 	running := s.local.running() // asked once: what is free for others is not handled here, too
 	if running {
 		free = until(jobTime)
@@ -121,13 +125,12 @@ func (s *Store) strike(ctx context.Context, ids []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return s.inTx(ctx, "strike envelopes off", func(tx *sql.Tx) error {
-		done, err := tx.PrepareContext(ctx, "UPDATE envelopes SET handled_at = $1, body = '' WHERE id = $2")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = done.Close() }() // it ends with the transaction
-		for _, id := range ids {
-			if _, err := done.ExecContext(ctx, micros(time.Now()), id); err != nil {
+		for some := range slices.Chunk(ids, strikeTogether) {
+			places, args := make([]string, len(some)), []any{micros(time.Now())}
+			for i, id := range some {
+				places[i], args = fmt.Sprintf("$%d", i+2), append(args, id)
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE envelopes SET handled_at = $1, body = '' WHERE id IN ("+strings.Join(places, ", ")+")", args...); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,7 @@ const (
 	// localSlots bounds what runs at once; most of it waits for vendors.
 	localSlots = 256
 	// strikeEvery is how long handled envelopes are gathered into one transaction.
-	strikeEvery = 100 * time.Millisecond
+	strikeEvery = 250 * time.Millisecond
 )
 
 func newLocal() *local {
