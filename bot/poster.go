@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -399,11 +400,7 @@ func readable(k operation.NoticeKind) bool {
 // surface reports whether the notice's message is posted once and edited from then
 // on.
 func surface(k operation.NoticeKind) bool {
-	switch k {
-	case operation.NoticeCard, operation.NoticeStatus, operation.NoticeRound, operation.NoticeReminder:
-		return true
-	}
-	return false
+	return slices.Contains([]operation.NoticeKind{operation.NoticeCard, operation.NoticeStatus, operation.NoticeRound, operation.NoticeReminder}, k)
 }
 
 // place is where a notice goes.
