@@ -292,7 +292,7 @@ func quote(s string) string {
 	listed := false
 	for line := range strings.Lines(s) {
 		item, isItem := strings.CutPrefix(line, "• ")
-		if len(out) > 0 && !(listed && isItem) {
+		if len(out) > 0 && (!listed || !isItem) {
 			out = append(out, ">")
 		}
 		if listed = isItem; isItem {

@@ -150,7 +150,8 @@ func TestThePagesOfAnotherAddressAreNotAskedFor(t *testing.T) {
 func TestWhoStopsListeningLeavesNothingBehind(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.tenant.Populate(sandbox.Population{Applications: 3000, Name: "legacy"}))
-	for range w.client.Applications(t.Context()) {
+	for _, err := range w.client.Applications(t.Context()) {
+		must(t, err)
 		break
 	}
 	if n := w.cond.Counts()["graph.listApplications"]; n > 3 {
