@@ -226,7 +226,7 @@ func (s *suite) perform(t *testing.T, w *world, disturb func()) result {
 		d, err = w.play()
 	}
 	for _, r := range w.replicas {
-		r.kill() // nothing may depend on an orderly end
+		r.retire() // nothing may depend on an orderly end
 	}
 	r := result{still: w.watch.still()}
 	ctx := context.WithoutCancel(t.Context())

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // build builds the bot into dir and returns its path.
@@ -33,14 +34,16 @@ type replica struct {
 	environ []string
 	log     string
 
-	mu  sync.Mutex
-	cmd *exec.Cmd // nil while it does not run
+	mu      sync.Mutex
+	cmd     *exec.Cmd     // nil while it does not run
+	gone    chan struct{} // closed when cmd has ended
+	retired bool          // it is not started any more
 }
 
 func (r *replica) start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cmd != nil {
+	if r.cmd != nil || r.retired {
 		return nil
 	}
 	log, err := os.OpenFile(r.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -53,20 +56,46 @@ func (r *replica) start() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start replica %d: %w", r.number, err)
 	}
-	r.cmd = cmd
+	r.cmd, r.gone = cmd, make(chan struct{})
+	go r.supervise(cmd, r.gone)
 	return nil
+}
+
+// supervise starts a replica again that ended by itself, as whatever runs
+// containers does.
+func (r *replica) supervise(cmd *exec.Cmd, gone chan struct{}) {
+	_ = cmd.Wait() // its log says why
+	close(gone)
+	r.mu.Lock()
+	itself := r.cmd == cmd
+	if itself {
+		r.cmd = nil
+	}
+	r.mu.Unlock()
+	if itself {
+		time.AfterFunc(supervisor, func() { _ = r.start() }) // one that cannot be started shows in what is left undone
+	}
 }
 
 // kill ends the replica with SIGKILL, and returns when it is gone.
 func (r *replica) kill() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cmd == nil {
+	cmd, gone := r.cmd, r.gone
+	r.cmd = nil
+	r.mu.Unlock()
+	if cmd == nil {
 		return
 	}
-	_ = r.cmd.Process.Kill() // it may have ended by itself
-	_ = r.cmd.Wait()         // killed on purpose
-	r.cmd = nil
+	_ = cmd.Process.Kill() // it may have ended by itself
+	<-gone
+}
+
+// retire kills the replica for good.
+func (r *replica) retire() {
+	r.mu.Lock()
+	r.retired = true
+	r.mu.Unlock()
+	r.kill()
 }
 
 // signal sends SIGSTOP or SIGCONT.

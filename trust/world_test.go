@@ -33,6 +33,8 @@ const (
 	bootTime = 30 * time.Second
 	// patience is how long any one thing may take before the people give up.
 	patience = 100 * time.Second
+	// supervisor is how long a replica that ended by itself stays down.
+	supervisor = time.Second
 	// restart is how long a killed replica stays down.
 	restart = 200 * time.Millisecond
 )
@@ -86,7 +88,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 	for n := range s.replicas {
 		r := &replica{number: n, program: program, config: filepath.Join(w.dir, sandbox.ConfigFile), environ: box.Environ(w.dir), log: filepath.Join(w.dir, fmt.Sprintf("replica-%d.log", n))}
 		w.replicas = append(w.replicas, r)
-		t.Cleanup(r.kill)
+		t.Cleanup(r.retire)
 	}
 	return w
 }
