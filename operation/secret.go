@@ -11,7 +11,10 @@ import (
 // Secret is a client secret in flight. It lives in memory only, and whoever
 // prints, logs, marshals or stores one gets "(redacted)" or an error. The only
 // way to the text is [Secret.Reveal]; every call of it is worth a second look.
-type Secret struct{ text string }
+//
+// The text is behind a pointer: fmt calls no method for %p, nor for what lies in an
+// unexported field, and prints what is there.
+type Secret struct{ text *string }
 
 // redacted is what every formatter sees.
 const redacted = "(redacted)"
@@ -21,21 +24,27 @@ const redacted = "(redacted)"
 var ErrSecretMarshalled = errors.New("a secret must not be encoded")
 
 // NewSecret wraps text. Nothing but the wrapper may keep the text afterwards.
-func NewSecret(text string) Secret { return Secret{text: text} }
+func NewSecret(text string) Secret { return Secret{text: &text} }
 
 // Reveal returns the text, for the one call that sends it to its vendor.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // IsZero reports whether there is no text at all.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
 // Equal compares two secrets without revealing either.
-func (s Secret) Equal(other Secret) bool { return s.text == other.text }
+func (s Secret) Equal(other Secret) bool { return s.Reveal() == other.Reveal() }
 
 // HasHint reports whether the secret begins with hint, the first three
 // characters that Entra shows of a password credential.
 func (s Secret) HasHint(hint string) bool {
-	return hint != "" && len(s.text) > len(hint) && s.text[:len(hint)] == hint
+	text := s.Reveal()
+	return hint != "" && len(text) > len(hint) && text[:len(hint)] == hint
 }
 
 // String implements fmt.Stringer.

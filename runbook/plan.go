@@ -351,7 +351,17 @@ func words(d time.Duration) string {
 	case d > 48*time.Hour && d%(24*time.Hour) == 0:
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	case d%time.Hour == 0:
-		return fmt.Sprintf("%d hours", int(d.Hours()))
+		return counted(int(d.Hours()), "hour")
+	case d%time.Minute == 0:
+		return counted(int(d.Minutes()), "minute")
 	}
 	return d.String()
+}
+
+// counted says "1 hour" and "2 hours".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
