@@ -75,9 +75,7 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 				defaults = append(defaults, "  "+s)
 			}
 		}
-		if len(defaults) > 0 {
-			whole = append(append(whole, "defaults:"), defaults...)
-		}
+		src = bytes.Replace(src, []byte("defaults:\n"), []byte(strings.Join(append([]string{"defaults:"}, defaults...), "\n")+"\n"), 1)
 		src = append(src, strings.Join(whole, "\n")+"\n"...)
 		if err := os.WriteFile(path, src, 0o600); err != nil {
 			return nil, err
