@@ -115,9 +115,11 @@ func reminderCard(r operation.Reminder, round operation.Round, ring bool) Messag
 	return b.message(title)
 }
 
-// expires says how a reminder's matter stood when it was told.
+// expires says how a reminder's matter stood when it was told, or that it is settled.
 func expires(r operation.Reminder) string {
 	switch {
+	case !r.Matter.Open():
+		return "is settled"
 	case r.Matter.End.IsZero():
 		return "expires nobody knows when"
 	case r.Overdue() && r.Days == 0:
@@ -232,9 +234,12 @@ func reminderFacts(r operation.Reminder) []paragraph {
 	case r.Matter.End.IsZero():
 		kind = append(kind, say("When it expires could not be read. "), words(r.Why))
 	case r.Overdue():
-		kind = append(kind, say("It expired "), when(r.Matter.End), say(". "), words(r.Why))
+		kind = append(kind, say("It expired "), when(r.Matter.End), say("."))
 	default:
-		kind = append(kind, say("It expires "), when(r.Matter.End), say(". "), words(r.Why))
+		kind = append(kind, say("It expires "), when(r.Matter.End), say("."))
+	}
+	if r.Why != "" && !r.Matter.End.IsZero() {
+		kind = append(kind, say(" "), words(r.Why))
 	}
 	owner := line{say("No owner is known.")}
 	if r.Owner != "" {
