@@ -32,6 +32,7 @@ func arrows() map[string][]string {
 		"scheduler":        {"operation", "inventory", "runbook"},
 		"store":            {"operation", "runbook", "inventory"},
 		"audit":            {"operation", "inventory"},
+		"incident":         {"operation", "runbook", "exposure"},
 		"exposure":         {"operation", "runbook", "internal/csvsafe"},
 		"integrations/...": {"operation", "runbook", "inventory", "exposure"},
 		"sandbox/...":      {"sandbox/..."}, // the bot's side must not leak into what it is tried against
