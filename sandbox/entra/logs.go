@@ -71,16 +71,29 @@ func (s *Server) noteSignIn(r *http.Request, a *application, proof credential, r
 		e.Code, e.Why = err.code, err.text
 	}
 	s.signIns = bounded(append(s.signIns, e))
-	if err == nil && e.KeyID != "" {
-		s.uses[e.KeyID] = use{e.At, e.ID}
+	if err == nil && a.password(e.KeyID) != nil { // the report tells of no federated credential
+		s.used(a, e.KeyID, e.At, e.ID)
 	}
 }
 
 // use is when a key last got a token, by which request. It is kept for good: the
 // report of it does not end with the logs' retention.
 type use struct {
+	app     *application
+	key     string
 	at      time.Time
 	request string
+}
+
+// used notes that a key got a token.
+func (s *Server) used(a *application, key string, at time.Time, request string) {
+	u, before := s.uses[key]
+	if !before {
+		u = &use{app: a, key: key}
+		s.uses[key] = u
+		s.usesInOrder = append(s.usesInOrder, u)
+	}
+	u.at, u.request = at, request
 }
 
 func (s *Server) audit(c *call, a *application, activity string, changed map[string]change) {
@@ -218,33 +231,18 @@ func (t target) document() document {
 
 // listCredentialActivities tells of each secret when it last got a token.
 func (s *Server) listCredentialActivities(c *call) (any, error) {
-	type used struct {
-		a      *application
-		p      Password
-		origin string
-	}
-	var all []used
-	note := func(a *application, list []Password, origin string) {
-		for _, p := range list {
-			if _, ok := s.uses[p.KeyID]; ok {
-				all = append(all, used{a, p, origin})
-			}
-		}
-	}
-	for _, a := range s.sorted() {
-		note(a, a.Passwords, "application")
-		note(a, *a.passwords(true), "servicePrincipal")
-	}
-	return c.listOf("reports/appCredentialSignInActivities", len(all), func(i int) document {
-		return activity(all[i].a, all[i].p, all[i].origin, s.uses[all[i].p.KeyID])
-	}, nil)
+	return c.listOf("reports/appCredentialSignInActivities", len(s.usesInOrder), func(i int) document { return s.usesInOrder[i].document() }, nil)
 }
 
-func activity(a *application, p Password, origin string, last use) document {
+func (u *use) document() document {
+	origin, p := "application", findPassword(u.app.Passwords, u.key)
+	if p == nil {
+		origin, p = "servicePrincipal", findPassword(*u.app.passwords(true), u.key)
+	}
 	return document{
 		"id": p.KeyID, "keyId": p.KeyID, "keyType": "clientSecret", "keyUsage": "verify", "credentialOrigin": origin,
-		"appId": a.Client, "appObjectId": a.Object, "servicePrincipalObjectId": a.IDs.Principal, "resourceId": graphPrincipal,
+		"appId": u.app.Client, "appObjectId": u.app.Object, "servicePrincipalObjectId": u.app.IDs.Principal, "resourceId": graphPrincipal,
 		"createdDateTime": graphTime(p.Start), "expirationDateTime": graphTime(p.End),
-		"signInActivity": document{"lastSignInDateTime": graphTime(last.at), "lastSignInRequestId": last.request},
+		"signInActivity": document{"lastSignInDateTime": graphTime(u.at), "lastSignInRequestId": u.request},
 	}
 }

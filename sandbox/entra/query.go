@@ -99,9 +99,12 @@ func (c *call) selected(d document, defaults []string) (document, error) {
 	if s := c.query.Get("$select"); s != "" {
 		names = strings.Split(s, ",")
 	}
+	if names == nil {
+		return d, nil
+	}
 	out := document{}
 	for k, v := range d {
-		if names == nil || strings.HasPrefix(k, "@odata.") || slices.Contains(c.expanded, k) {
+		if strings.HasPrefix(k, "@odata.") || slices.Contains(c.expanded, k) {
 			out[k] = v
 		}
 	}

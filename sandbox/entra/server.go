@@ -50,7 +50,8 @@ type Server struct {
 	mu            sync.Mutex
 	applications  map[string]*application // by client id
 	inOrder       []*application          // the same by object id; nil when one was added since
-	uses          map[string]use          // by key id: when it last got a token
+	uses          map[string]*use         // by key id: when it last got a token
+	usesInOrder   []*use                  // of the first use
 	users         map[string]*User        // by object id
 	trusted       map[string][]any        // public keys by issuer of federated credentials
 	defaultPolicy Policy
@@ -70,7 +71,7 @@ func New(cond *conditions.Conditions, tenant string) *Server {
 		tenant:       tenant,
 		keys:         &signingKey{},
 		applications: map[string]*application{},
-		uses:         map[string]use{},
+		uses:         map[string]*use{},
 		users:        map[string]*User{},
 		trusted:      map[string][]any{},
 		lateTimeouts: map[string]int{},

@@ -228,7 +228,14 @@ func (s *Server) AddCertificate(client string, n NewCertificate) (Certificate, e
 
 // SetLastUse has the report tell that a key last got a token at that instant.
 func (s *Server) SetLastUse(client, keyID string, at time.Time) error {
-	return s.changePassword(client, keyID, func(p *Password) { s.uses[p.KeyID] = use{at, uuid.NewString()} })
+	return s.change(client, func(a *application) error {
+		p := a.password(keyID)
+		if p == nil {
+			return fmt.Errorf("key %s: %w", keyID, ErrUnknown)
+		}
+		s.used(a, p.KeyID, at, uuid.NewString())
+		return nil
+	})
 }
 
 // Population is many applications at once, for what must bear a large tenant.
@@ -374,6 +381,15 @@ func (a *application) passwords(onPrincipal bool) *[]Password {
 		return &[]Password{}
 	}
 	return &a.Principal.Passwords
+}
+
+// password finds a secret of the application or of its service principal; nil when
+// there is none.
+func (a *application) password(keyID string) *Password {
+	if p := findPassword(a.Passwords, keyID); p != nil {
+		return p
+	}
+	return findPassword(*a.passwords(true), keyID)
 }
 
 func findPassword(list []Password, keyID string) *Password {
