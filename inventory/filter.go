@@ -73,6 +73,9 @@ func (i Item) mentions(text string) bool {
 // might have been wanted.
 func (v Inventory) Select(f Filter) Inventory {
 	out := v
+	if f.empty() {
+		return out
+	}
 	out.Items, out.Findings = []Item{}, []Finding{}
 	for _, i := range v.Items {
 		if f.Matches(i) {
@@ -85,6 +88,11 @@ func (v Inventory) Select(f Filter) Inventory {
 		}
 	}
 	return out
+}
+
+// empty reports whether the filter wants everything.
+func (f Filter) empty() bool {
+	return len(f.Kinds)+len(f.Statuses)+len(f.Environments)+len(f.Servers)+len(f.Owners) == 0 && f.Text == "" && !f.Configured
 }
 
 // wants judges a finding by what it has in common with items: a finding has no
@@ -133,12 +141,32 @@ const (
 // Orders lists all orders.
 func Orders() []Order { return []Order{ByUrgency, ByEnd, ByName, ByOwner} }
 
-// Sort puts items in an order.
+// Sort puts items in an order. Items are large, so it first finds out where each
+// belongs, and then moves each once.
 func Sort(items []Item, by Order) {
-	slices.SortFunc(items, func(a, b Item) int { return cmp.Or(by.compare(a, b), cmp.Compare(a.ID, b.ID)) })
+	from := make([]int, len(items)) // from[n] is where the item for place n stands
+	for n := range from {
+		from[n] = n
+	}
+	slices.SortFunc(from, func(a, b int) int {
+		return cmp.Or(by.compare(&items[a], &items[b]), cmp.Compare(items[a].ID, items[b].ID))
+	})
+	for start := range from {
+		first := items[start]
+		for to := start; from[to] != to; { // a circle of places, each taking the item of the next
+			next := from[to]
+			from[to] = to
+			if next == start {
+				items[to] = first
+				break
+			}
+			items[to] = items[next]
+			to = next
+		}
+	}
 }
 
-func (o Order) compare(a, b Item) int {
+func (o Order) compare(a, b *Item) int {
 	switch o {
 	case ByEnd:
 		return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Name, b.Name))
@@ -152,7 +180,7 @@ func (o Order) compare(a, b Item) int {
 }
 
 // rank is how far down an item stands. What was replaced hurts nobody when it ends.
-func (i Item) rank() int {
+func (i *Item) rank() int {
 	if i.Replaced {
 		return len(Statuses())
 	}

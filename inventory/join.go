@@ -22,7 +22,7 @@ type joiner struct {
 }
 
 func (j *joiner) join() Inventory {
-	j.out = Inventory{At: j.now, Due: j.due, Items: []Item{}, Findings: []Finding{}, Gaps: []Gap{}}
+	j.out = Inventory{At: j.now, Due: j.due, Items: make([]Item, 0, j.size()), Findings: []Finding{}, Gaps: []Gap{}}
 	j.targets()
 	j.others()
 	j.acm()
@@ -36,6 +36,21 @@ func (j *joiner) join() Inventory {
 	Sort(j.out.Items, ByUrgency)
 	slices.SortStableFunc(j.out.Findings, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
 	return j.out
+}
+
+// size is about how many items there will be: a large tenant's list must not grow
+// by copies of itself.
+func (j *joiner) size() int {
+	n := 2*len(j.Targets) + len(j.Endpoints)
+	for _, c := range j.reading.certificates {
+		n += len(c)
+	}
+	for _, all := range []map[runbook.ClientID]Application{j.applications, j.principals} {
+		for _, a := range all {
+			n += len(a.Secrets) + len(a.Certificates)
+		}
+	}
+	return n
 }
 
 func (j *joiner) gap(source string, err error) {
@@ -307,6 +322,8 @@ func (j *joiner) others() {
 		for _, k := range j.keysOf(client) {
 			j.add(j.item(client, k))
 		}
+		delete(j.applications, client)
+		delete(j.principals, client)
 	}
 	j.partly("entra-applications", Secret, "Entra applications", j.applicationsErr)
 	j.partly("entra-service-principals", PrincipalSecret, "Entra service principals", j.principalsErr)

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -382,5 +384,44 @@ func TestTheCacheSweepsOnceForAllWhoAskMeanwhile(t *testing.T) {
 	failing := NewCache(func(context.Context) (Inventory, error) { return Inventory{}, errors.New("ended") }, time.Minute, func() time.Time { return clock })
 	if _, err := failing.Get(t.Context()); err == nil {
 		t.Error("a failed sweep passed for an inventory")
+	}
+}
+
+// slow is a large tenant whose pages take 20 ms each, in the time of the test.
+type slow struct{ *fake }
+
+func pages[T any](entries int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for range (entries + 998) / 999 {
+			time.Sleep(20 * time.Millisecond)
+			var nothing T
+			if !yield(nothing, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s slow) Applications(context.Context) iter.Seq2[Application, error] {
+	return pages[Application](10_000)
+}
+func (s slow) ServicePrincipals(context.Context) iter.Seq2[Application, error] {
+	return pages[Application](10_000)
+}
+func (s slow) LastUses(context.Context) iter.Seq2[LastUse, error] { return pages[LastUse](20_000) }
+
+func TestASweepTakesHardlyLongerThanItsPagesShareOfTheCallsAllowed(t *testing.T) {
+	const all = 11 + 11 + 21
+	for _, allowed := range []int{1, 2} { // a list's pages come one after the other, so that more of them would wait for the longest
+		synctest.Test(t, func(t *testing.T) {
+			f, s := newWorld()
+			s.Directory, s.Concurrency = slow{f}, allowed
+			s.Targets = nil
+			v := sweep(t, s)
+			bound := all * 20 * time.Millisecond / time.Duration(allowed)
+			if v.Took > bound*12/10 || v.Took < bound {
+				t.Errorf("with %d calls at once it took %s, %.2f × %s", allowed, v.Took, float64(v.Took)/float64(bound), bound)
+			}
+		})
 	}
 }

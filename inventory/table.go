@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,12 +14,34 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
-// WriteJSON writes the inventory as one JSON document, instants in UTC.
+// WriteJSON writes the inventory as one JSON document, an item a line. It never
+// holds the whole document: a large tenant's is larger than the inventory itself.
 func (v Inventory) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
+	b := bufio.NewWriter(w)
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	rest, err := json.Marshal(struct {
+		At       time.Time     `json:"at"`
+		Took     time.Duration `json:"took"`
+		Due      time.Duration `json:"due"`
+		Findings []Finding     `json:"findings"`
+		Gaps     []Gap         `json:"gaps"`
+	}{v.At, v.Took, v.Due, v.Findings, v.Gaps})
+	if err != nil {
+		return fmt.Errorf("encode the inventory: %w", err)
+	}
+	_, _ = b.Write(rest[:len(rest)-1]) // a failed write shows when the buffer is flushed
+	_, _ = b.WriteString(",\"items\":[\n")
+	for n, i := range v.Items {
+		if n > 0 {
+			_, _ = b.WriteString(",")
+		}
+		if err := e.Encode(i); err != nil {
+			return fmt.Errorf("write the inventory: %w", err)
+		}
+	}
+	_, _ = b.WriteString("]}\n")
+	if err := b.Flush(); err != nil {
 		return fmt.Errorf("write the inventory: %w", err)
 	}
 	return nil
