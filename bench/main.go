@@ -17,11 +17,12 @@ import (
 
 // benchmarks is what can be typed behind "bench".
 type benchmarks struct {
-	Ack      *ackBenchmark      `arg:"subcommand:ack" help:"slash command to acknowledgement, durable, against a Bolt app that only acknowledges"`
-	Rotation *rotationBenchmark `arg:"subcommand:rotation" help:"a whole rotation against the waits that the sandbox imposes"`
-	Start    *startBenchmark    `arg:"subcommand:start" help:"process start to connected, against 0.3 s and a Bolt app"`
-	Memory   *memoryBenchmark   `arg:"subcommand:memory" help:"resident memory when idle, against 40 MB and a Bolt app"`
-	Size     *sizeBenchmark     `arg:"subcommand:size" help:"the program, stripped, against 35 MB"`
+	Ack       *ackBenchmark       `arg:"subcommand:ack" help:"slash command to acknowledgement, durable, against a Bolt app that only acknowledges"`
+	Rotation  *rotationBenchmark  `arg:"subcommand:rotation" help:"a whole rotation against the waits that the sandbox imposes"`
+	Start     *startBenchmark     `arg:"subcommand:start" help:"process start to connected, against 0.3 s and a Bolt app"`
+	Inventory *inventoryBenchmark `arg:"subcommand:inventory" help:"a sweep of a tenant with 20,000 keys, against its pages' latency and 100 MB"`
+	Memory    *memoryBenchmark    `arg:"subcommand:memory" help:"resident memory when idle, against 40 MB and a Bolt app"`
+	Size      *sizeBenchmark      `arg:"subcommand:size" help:"the program, stripped, against 35 MB"`
 }
 
 // benchmark is what each subcommand can do. It writes its numbers to out; what

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twokey/twokey/sandbox/conditions"
+	"github.com/twokey/twokey/sandbox/entra"
+)
+
+type inventoryBenchmark struct {
+	Applications int           `default:"10000" help:"in the tenant, besides the sandbox's own"`
+	Keys         int           `default:"2" help:"of each"`
+	Latency      time.Duration `default:"20ms" help:"of every call"`
+	Runs         int           `default:"5" help:"sweeps of each concurrency"`
+}
+
+// sweepMemory is what may be resident during a sweep, in bytes.
+const sweepMemory = 100e6
+
+// sweepRatio is how much longer a sweep may take than its calls.
+const sweepRatio = 1.2
+
+// Run sweeps a large tenant with the real command.
+func (b *inventoryBenchmark) Run(ctx context.Context, out io.Writer) error {
+	describeMachine(out)
+	w, err := newWorld(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.box.Entra.Populate(entra.Population{Applications: b.Applications, Keys: b.Keys, Name: "legacy", Used: true}); err != nil {
+		return err
+	}
+	w.box.Conditions.SetLatency("*", b.Latency)
+	_, _ = fmt.Fprintf(out, "%d applications with %d keys each, every key used once; %s a call\n", b.Applications, b.Keys, b.Latency)
+	for _, concurrency := range []int{1, 2, 3} {
+		if err := b.sweeps(ctx, out, w, concurrency); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep is one sweep as it was measured.
+type sweep struct {
+	took   time.Duration
+	items  int
+	memory int64 // most that was resident, in bytes
+	calls  calls
+}
+
+// calls are those that one sweep made to Entra.
+type calls struct {
+	pages   int           // of lists
+	others  int           // to sign in
+	longest int           // pages of the longest list, which come one after the other
+	each    time.Duration // how long the stand-in took for a page, latency included
+}
+
+func (b *inventoryBenchmark) sweeps(ctx context.Context, out io.Writer, w *world, concurrency int) error {
+	var times, ratios, against, memories []float64
+	var last sweep
+	for range b.Runs {
+		s, err := b.sweep(ctx, w, concurrency)
+		if err != nil {
+			return err
+		}
+		bound := time.Duration(s.calls.pages) * b.Latency / time.Duration(concurrency)
+		measured := time.Duration(s.calls.pages) * s.calls.each / time.Duration(concurrency)
+		times = append(times, float64(s.took.Milliseconds()))
+		ratios, against = append(ratios, float64(s.took)/float64(bound)), append(against, float64(s.took)/float64(measured))
+		memories = append(memories, megabytes(s.memory))
+		last = s
+	}
+	c := last.calls
+	_, _ = fmt.Fprintf(out, "concurrency %d: %d items in %s ms; %d pages (the longest list has %d, one after the other) and %d calls to sign in; a page took the stand-in %.1f ms\n",
+		concurrency, last.items, spread(times, "%.0f"), c.pages, c.longest, c.others, float64(c.each.Microseconds())/1000)
+	_, _ = fmt.Fprintf(out, "  pages × %s ÷ %d: %s ×; must reach %.2f: %s\n", b.Latency, concurrency, spread(ratios, "%.2f"), sweepRatio, verdict(median(ratios), sweepRatio))
+	_, _ = fmt.Fprintf(out, "  pages × what the stand-in took ÷ %d: %s ×\n", concurrency, spread(against, "%.2f"))
+	_, _ = fmt.Fprintf(out, "  resident: %s MB; must reach %.0f: %s\n", spread(memories, "%.1f"), megabytes(sweepMemory), verdict(median(memories), megabytes(sweepMemory)))
+	return nil
+}
+
+// sweep runs "twokey inventory" once and reads what it prints. It prints the
+// configured part alone, which keeps printing out of what is measured.
+func (b *inventoryBenchmark) sweep(ctx context.Context, w *world, concurrency int) (sweep, error) {
+	before := len(w.box.Conditions.Calls())
+	cmd := exec.CommandContext(ctx, w.program, "inventory", "--config", w.config, "--concurrency", fmt.Sprint(concurrency), "--json")
+	cmd.Env = append(os.Environ(), w.box.Environ(w.dir)...)
+	printed, err := cmd.Output()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		return sweep{}, fmt.Errorf("sweep: %w", err)
+	}
+	if failed != nil && len(printed) == 0 { // else something is overdue, as some of these keys are
+		return sweep{}, fmt.Errorf("sweep: %w\n%s", err, failed.Stderr)
+	}
+	var v struct {
+		Took  time.Duration     `json:"took"`
+		Items []json.RawMessage `json:"items"`
+	}
+	if err := json.Unmarshal(printed, &v); err != nil {
+		return sweep{}, fmt.Errorf("read the inventory: %w", err)
+	}
+	if want := b.Applications * b.Keys; len(v.Items) < want {
+		return sweep{}, fmt.Errorf("%d items are there, of %d keys", len(v.Items), want)
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return sweep{}, errors.New("this system does not tell how much memory a process had")
+	}
+	return sweep{v.Took, len(v.Items), usage.Maxrss * 1024, count(w.box.Conditions.Calls()[before:])}, nil
+}
+
+// count sorts a sweep's calls.
+func count(all []conditions.Call) calls {
+	var c calls
+	var took time.Duration
+	lists := map[string]int{}
+	for _, call := range all {
+		switch {
+		case strings.HasPrefix(call.Operation, "graph.list"):
+			c.pages++
+			took += call.Took
+			lists[call.Operation]++
+			c.longest = max(c.longest, lists[call.Operation])
+		case strings.HasPrefix(call.Operation, "entra."), call.Operation == "sts.GetWebIdentityToken":
+			c.others++
+		}
+	}
+	if c.pages > 0 {
+		c.each = took / time.Duration(c.pages)
+	}
+	return c
+}
