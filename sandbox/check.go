@@ -33,8 +33,12 @@ type KeyVerdict struct {
 	Former bool      `json:"former"`           // an older version of the parameter holds it
 }
 
-// ours is how the bot names the keys that it makes.
-const ours = "twokey:"
+// ours is how the bot names the keys that it makes, pending what it adds to a
+// parameter's name for a secret that is not live yet.
+const (
+	ours    = "twokey:"
+	pending = ".pending"
+)
 
 // Check judges the secret called name, such as "sharepoint/prod": one key works
 // (or two in an overlap), the live parameter holds a working one, every running
@@ -115,7 +119,7 @@ func (v *Verdict) checkParameters(secret Secret, platform aws.State) (live strin
 			if newest.Type != "SecureString" {
 				v.problem("the live parameter is a %s, not a SecureString", newest.Type)
 			}
-		case secret.SecretParameter + ".pending":
+		case secret.SecretParameter + pending:
 			v.problem("the pending parameter %s is left", p.Name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twokey/twokey/sandbox/aws"
@@ -133,12 +134,12 @@ func (s *Sandbox) overview(secret Secret, w world, probe Report) SecretOverview 
 			tasks, out.Gaps = p.Tasks, p.Gaps
 		}
 	}
-	out.Health, out.Words = health(v, tasks, s.Clock.Now())
+	out.Health, out.Words = out.health(v, tasks, s.Clock.Now())
 	return out
 }
 
 // health says how a secret fares, by what serves its users first.
-func health(v Verdict, tasks []TaskProbe, now time.Time) (Health, string) {
+func (o SecretOverview) health(v Verdict, tasks []TaskProbe, now time.Time) (Health, string) {
 	for _, t := range tasks {
 		if !t.Works {
 			return Broken, "a task gets no token: " + t.Reason
@@ -148,7 +149,7 @@ func health(v Verdict, tasks []TaskProbe, now time.Time) (Health, string) {
 	case v.Working == 0:
 		return Broken, "no key works"
 	case !v.OK:
-		return Unsettled, v.Problems[0]
+		return Unsettled, cmp.Or(o.underWay(), v.Problems[0])
 	case v.Working > 1:
 		return Unsettled, "two keys work: an overlap"
 	}
@@ -158,6 +159,26 @@ func health(v Verdict, tasks []TaskProbe, now time.Time) (Health, string) {
 		}
 	}
 	return Well, "one key works, and all tasks have it"
+}
+
+// underWay names what a rotation is at. While it is, that is no problem yet.
+func (o SecretOverview) underWay() string {
+	for _, d := range o.Service.Deployments {
+		if d.Rollout == "IN_PROGRESS" {
+			return "the service is being rolled out"
+		}
+	}
+	for _, p := range o.Parameters {
+		if strings.HasSuffix(p.Name, pending) {
+			return "a new secret waits in the pending parameter"
+		}
+	}
+	for _, k := range o.Keys {
+		if k.Works && !k.Live && !k.Former && strings.HasPrefix(k.Name, ours) {
+			return "a new key is not in use yet"
+		}
+	}
+	return ""
 }
 
 func (w world) keys(secret Secret, v Verdict) []KeyOverview {
@@ -186,7 +207,7 @@ func (w world) parameters(secret Secret) []ParameterOverview {
 	out := []ParameterOverview{}
 	for _, p := range w.platform.Parameters {
 		switch p.Name {
-		case secret.ClientIDParameter, secret.SecretParameter, secret.SecretParameter + ".pending":
+		case secret.ClientIDParameter, secret.SecretParameter, secret.SecretParameter + pending:
 			newest := p.Versions[len(p.Versions)-1]
 			out = append(out, ParameterOverview{p.Name, newest.Version, newest.Type, newest.Labels, newest.Modified, newest.By})
 		}

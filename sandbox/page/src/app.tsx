@@ -130,7 +130,9 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
           const ops = operationsChannel(chat, me);
           if (ops) {
             go({ kind: "channel", id: ops.id });
-            focusSoon(`.chat [data-ts="${ts}"] button.bk:not(.tools *)`);
+            const card = operations(chat, me).find((m) => m.ts === ts);
+            setThread(card?.thread_ts ?? "");
+            focusSoon(`${card?.thread_ts ? ".thread" : ".chat"} [data-ts="${ts}"] button.bk:not(.tools *)`);
           }
         }}
       />
@@ -191,10 +193,10 @@ const same = (a: Spot, b: Spot) => a.kind === b.kind && (a.kind === "app" || (b.
 function placeOf(chat: Chat, spot: Spot, me: string): Place {
   if (spot.kind === "app") {
     const dm = directMessage(chat, me);
-    return { channel: dm?.id ?? "@" + nameOf(chat, me), title: nameOf(chat, chat.bot), messages: seen(chat, dm?.id, me), me };
+    return { channel: dm?.id ?? "@" + nameOf(chat, me), title: nameOf(chat, chat.bot), messages: seen(chat, dm?.id, me), me, first: false };
   }
   const channel = chat.channels.find((c) => c.id === spot.id);
-  return { channel: spot.id, title: "#" + (channel?.name ?? ""), messages: seen(chat, spot.id, me), me };
+  return { channel: spot.id, title: "#" + (channel?.name ?? ""), messages: seen(chat, spot.id, me), me, first: spot.id === operationsChannel(chat, me)?.id };
 }
 
 // operationsChannel is the first channel of the workspace: where requests are confirmed.

@@ -14,6 +14,7 @@ export interface Place {
   title: string;
   messages: Message[];
   me: string;
+  first: boolean; // it is where everything begins
 }
 
 export function Avatar({ chat, id, small }: { chat: Chat; id: string; small?: boolean }) {
@@ -57,6 +58,14 @@ export function Conversation({
       list.current.scrollTop = list.current.scrollHeight;
     }
   });
+  useEffect(() => {
+    const box = list.current;
+    const watch = new ResizeObserver(() => box && atEnd.current && (box.scrollTop = box.scrollHeight));
+    if (box) {
+      watch.observe(box);
+    }
+    return () => watch.disconnect();
+  }, []);
   let day = "";
   return (
     <>
@@ -72,7 +81,7 @@ export function Conversation({
           atEnd.current = scrollHeight - scrollTop - clientHeight < 60;
         }}
       >
-        {shown.length === 0 && <p className="empty">Nothing was said here yet.</p>}
+        {shown.length === 0 && (place.first ? <Beginning /> : <p className="empty">Nothing was said here yet.</p>)}
         {shown.map((m, i) => {
           const before = shown[i - 1];
           const today = dayName.format(new Date(m.posted_at));
@@ -105,6 +114,26 @@ export function Conversation({
     </>
   );
 }
+
+// Beginning tells what this is, before anything has happened.
+const Beginning = () => (
+  <div className="begin">
+    <p>
+      <strong>This is a chat with a bot that rotates secrets when two people want it.</strong> All of it is on this machine, and nothing can go wrong for good.
+    </p>
+    <ol>
+      <li>
+        <strong>alice asks</strong> with a command, and a card appears here.
+      </li>
+      <li>
+        <strong>bob or carol confirms</strong> on the card. You can be each of them: they stand at the top.
+      </li>
+      <li>
+        <strong>The bot works</strong>, and tells each step in the card's thread. What really happens to keys, parameters and tasks stands beside it.
+      </li>
+    </ol>
+  </div>
+);
 
 // follows says whether a message goes on where the one before it ended.
 function follows(before: Message | undefined, m: Message): boolean {
@@ -368,6 +397,10 @@ function Composer({
 async function deliver(chat: Chat, place: Place, text: string, thread: string | undefined) {
   if (text.startsWith("/")) {
     const [command = ""] = text.split(/\s/, 1);
+    const commands = chat.app.commands ?? [];
+    if (commands.length > 0 && !commands.some((c) => c.command === command)) {
+      throw new Error(`${command} is not a valid command.`);
+    }
     if (thread) {
       throw new Error(`${command} is not supported in threads. Sorry!`);
     }

@@ -29,7 +29,13 @@ export function Dialog({ title, onClose, small, children }: { title: ReactNode; 
         e.preventDefault();
         onClose();
       }}
-      onKeyDown={(e) => e.stopPropagation()}
+      onKeyDown={(e) => {
+        e.stopPropagation();
+        if (e.key === "Escape") {
+          e.preventDefault(); // Chromium would ask twice, and then close it whatever is answered
+          onClose();
+        }
+      }}
     >
       <header className="dialog-head">
         <h2 id={id}>{title}</h2>

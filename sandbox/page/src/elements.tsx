@@ -14,7 +14,12 @@ interface Use {
 // outside its inputs.
 export function Control({ element, disabled, pending, onAct }: Use) {
   const [asking, setAsking] = useState<{ value: unknown } | null>(null);
-  const use = (value?: unknown) => (element.confirm ? setAsking({ value }) : onAct(value));
+  const [chosen, setChosen] = useState(() => begin(element)); // stays to be seen
+  const act = (value?: unknown) => {
+    setChosen(value);
+    onAct(value);
+  };
+  const use = (value?: unknown) => (element.confirm ? setAsking({ value }) : act(value));
   return (
     <>
       {element.type === "button" || element.type === "workflow_button" ? (
@@ -25,7 +30,7 @@ export function Control({ element, disabled, pending, onAct }: Use) {
       ) : element.type === "overflow" ? (
         <Overflow options={element.options ?? []} disabled={disabled} onChoose={use} />
       ) : (
-        <Choice element={element} disabled={disabled} label={element.placeholder?.text ?? "Choose"} onEnter={use} />
+        <Choice element={element} disabled={disabled} label={element.placeholder?.text ?? "Choose"} value={chosen} onEnter={use} />
       )}
       {asking && element.confirm && (
         <Ask
@@ -33,7 +38,7 @@ export function Control({ element, disabled, pending, onAct }: Use) {
           onAnswer={(yes) => {
             setAsking(null);
             if (yes) {
-              onAct(asking.value);
+              act(asking.value);
             }
           }}
         />
@@ -41,6 +46,10 @@ export function Control({ element, disabled, pending, onAct }: Use) {
     </>
   );
 }
+
+// begin is what an element holds before anybody touches it.
+const begin = (e: Element): unknown =>
+  e.initial_option?.value ?? e.initial_options?.map((o) => o.value) ?? e.initial_date ?? e.initial_time ?? e.initial_date_time ?? e.initial_user ?? e.initial_channel ?? e.initial_conversation;
 
 function press(element: Element, use: () => void) {
   if (element.url) {

@@ -11,21 +11,21 @@ export interface Step {
   advance?: string; // of the clock
 }
 
-// nextStep reads the newest card as a person would.
+// nextStep reads the newest card that is not over as a person would.
 export function nextStep(chat: Chat, overview: Overview | null, messages: Message[], me: string): Step {
-  const cards = messages.filter((m) => m.bot_id && !m.thread_ts && !m.ephemeral_to && m.blocks?.[0]?.type === "header");
-  const card = cards.at(-1);
-  const status = card?.text.split("\n")[1] ?? "";
+  const cards = messages.filter((m) => m.bot_id && !m.ephemeral_to && m.blocks?.[0]?.type === "header");
+  const card = cards.findLast((m) => can(m, "confirm") || /^(running|confirmed|being taken back|waiting|parked)/i.test(statusOf(m)));
+  const status = card ? statusOf(card) : "";
   if (card && can(card, "confirm")) {
     return confirming(chat, card, me);
   }
   if (card && /^(running|confirmed|being taken back)/i.test(status)) {
-    return { words: "It runs. Every step and what proved it is told in the card's thread.", thread: card.ts };
+    return { words: "It runs. Every step and what proved it is told in the card's thread.", thread: card.thread_ts ?? card.ts };
   }
   if (card && /^waiting/i.test(status)) {
     return chat.app.clock
-      ? { words: "Both keys work for a day, then the old one is removed. You need not wait.", advance: "24h1m", thread: card.ts }
-      : { words: "Both keys work for a day, then the old one is removed. The bot runs by its own clock, which the sandbox cannot jump.", thread: card.ts };
+      ? { words: "Both keys work for a day, then the old one is removed. You need not wait.", advance: "24h1m", thread: card.thread_ts ?? card.ts }
+      : { words: "Both keys work for a day, then the old one is removed. The bot runs by its own clock, which the sandbox cannot jump.", thread: card.thread_ts ?? card.ts };
   }
   if (card && /^parked/i.test(status)) {
     return { words: "It stopped, and a person has to say how it goes on: see the card's buttons.", message: card.ts };
@@ -46,6 +46,9 @@ function confirming(chat: Chat, card: Message, me: string): Step {
   }
   return { words: `You are ${nameOf(chat, me)}, who may not confirm: try it, or become somebody who may.`, message: card.ts, ...become };
 }
+
+// statusOf is a card's line below its title.
+const statusOf = (m: Message) => m.text.split("\n")[1] ?? "";
 
 const can = (m: Message, action: string) => m.blocks?.some((b) => b.elements?.some((e) => e.action_id === action)) ?? false;
 

@@ -39,7 +39,7 @@ export function Modal({ view, me }: { view: View; me: string }) {
       const result = await act("submit", { user: me, view_id: view.id, values: known(view, entered) });
       setErrors(result.errors ?? {});
     });
-  const close = () => run(async () => void (await act("close", { user: me, view_id: view.id })));
+  const close = () => pending || run(async () => void (await act("close", { user: me, view_id: view.id })));
 
   return (
     <Dialog title={view.title ?? ""} onClose={close}>

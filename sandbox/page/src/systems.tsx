@@ -179,8 +179,7 @@ function Detail({ secret: s }: { secret: Secret }) {
             <Tags>
               <Chip>{p.type}</Chip>
               <Chip title={`by ${p.by}`}>written {date.format(new Date(p.modified))}</Chip>
-              {p.name.endsWith(".pending") && <Chip bad>pending</Chip>}
-            </Tags>
+                          </Tags>
           </li>
         ))}
       </ul>

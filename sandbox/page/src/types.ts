@@ -62,12 +62,16 @@ export interface Element {
   placeholder?: Text;
   options?: Option[];
   option_groups?: { label: Text; options: Option[] }[];
-  initial_value?: string;
+  initial_option?: Option;
+  initial_options?: Option[];
+  initial_date?: string;
+  initial_time?: string;
+  initial_date_time?: number;
+  initial_user?: string;
+  initial_channel?: string;
+  initial_conversation?: string;
   multiline?: boolean;
-  min_length?: number;
   max_length?: number;
-  min_value?: string;
-  max_value?: string;
   is_decimal_allowed?: boolean;
 }
 

@@ -16,15 +16,15 @@ export function launch() {
   });
 }
 
-// visit opens the page as a visitor of its own. A mistake that the browser reports
-// fails the test: see quiet.
-export async function visit(t, browser, options = {}) {
+// visit opens the page as a visitor of its own. What the browser complains of fails
+// the test; a refusal of the sandbox does, too, unless refusals are what is tried.
+export async function visit(t, browser, { refusals = false, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-GB", timezoneId: "Europe/Berlin", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(40_000);
   const complaints = [];
   page.on("pageerror", (e) => complaints.push(e.message));
-  page.on("console", (m) => ["error", "warning"].includes(m.type()) && !expected(m) && complaints.push(m.text()));
+  page.on("console", (m) => ["error", "warning"].includes(m.type()) && !(refusals && isRefusal(m)) && complaints.push(m.text()));
   page.on("request", (r) => !r.url().startsWith(address) && !r.url().startsWith("data:") && complaints.push("it asks " + r.url()));
   await page.goto(address + "/");
   await page.getByRole("radiogroup", { name: "You are" }).waitFor();
@@ -35,8 +35,7 @@ export async function visit(t, browser, options = {}) {
   return page;
 }
 
-// expected is what Chromium says of every refusal that the page tells in place.
-const expected = (m) => /Failed to load resource.*40[0-9]/.test(m.text());
+const isRefusal = (m) => /Failed to load resource.*40[0-9]/.test(m.text());
 
 export const become = (page, name) => page.getByRole("radio", { name: new RegExp("^" + name + "\\b(?!\\.)") }).check();
 

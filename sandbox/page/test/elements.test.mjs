@@ -30,6 +30,7 @@ test("what stands in a message can be read and used", async (t) => {
   await got(page, 'more is "30d"');
   await message.getByLabel("Pick one").selectOption("Second");
   await got(page, 'pick is "b"');
+  assert.equal(await message.getByLabel("Pick one").inputValue(), "b", "what was chosen stays to be seen");
   await message.getByLabel("Pick a day").fill("2026-12-24");
   await got(page, 'day is "2026-12-24"');
   await message.getByRole("button", { name: "Burn it" }).click();
