@@ -4,10 +4,16 @@
 package page
 
 import (
+	"cmp"
+	"compress/gzip"
 	"embed"
 	"fmt"
+	"io"
 	"io/fs"
+	"mime"
 	"net/http"
+	"path"
+	"strings"
 )
 
 //go:embed dist
@@ -29,6 +35,33 @@ func Handler() http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Cache-Control", "no-cache") // the next sandbox on this port may have another page
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		if f, err := files.Open(name + compressed); err == nil {
+			defer func() { _ = f.Close() }() // it is in memory
+			serveCompressed(w, r, name, f)
+			return
+		}
 		server.ServeHTTP(w, r)
 	})
+}
+
+// compressed is the ending of what is embedded compressed: all but index.html.
+const compressed = ".gz"
+
+// serveCompressed sends a file as it is embedded, or to the few clients that cannot
+// read that, unpacked.
+func serveCompressed(w http.ResponseWriter, r *http.Request, name string, f io.Reader) {
+	w.Header().Set("Content-Type", cmp.Or(mime.TypeByExtension(path.Ext(name)), "text/plain; charset=utf-8"))
+	w.Header().Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = io.Copy(w, f) // whoever hangs up needs no answer
+		return
+	}
+	unpacked, err := gzip.NewReader(f)
+	if err != nil {
+		http.Error(w, "the embedded file cannot be unpacked", http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.Copy(w, unpacked) // as above
 }

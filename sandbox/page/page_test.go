@@ -2,8 +2,10 @@ package page_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -41,6 +43,8 @@ func TestWhatIsEmbeddedIsWhatTheSourcesGive(t *testing.T) {
 	}
 }
 
+// files reads a folder's files. What is compressed is unpacked: two versions of Node
+// may pack the same bytes differently.
 func files(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
@@ -49,9 +53,20 @@ func files(t *testing.T, dir string) map[string][]byte {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if all[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
 			t.Fatal(err)
 		}
+		if filepath.Ext(e.Name()) == ".gz" {
+			packed, err := gzip.NewReader(bytes.NewReader(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if content, err = io.ReadAll(packed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all[e.Name()] = content
 	}
 	return all
 }
@@ -67,11 +82,18 @@ func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
 	srv := httptest.NewServer(page.Handler())
 	defer srv.Close()
 	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css", "/licences.md": "text/"} {
-		resp, err := http.Get(srv.URL + path)
+		resp, err := http.Get(srv.URL + path) // which unpacks by itself
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = resp.Body.Close() // only its header counts
+		content, err := io.ReadAll(resp.Body)
+		if err != nil || len(content) < 500 {
+			t.Errorf("%s: %d bytes, %v", path, len(content), err)
+		}
+		_ = resp.Body.Close() // it was read
+		if plain := unpacked(t, srv.URL+path); !bytes.Equal(plain, content) {
+			t.Errorf("%s: a client that cannot unpack gets something else", path)
+		}
 		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), kind) {
 			t.Errorf("%s: %s, %s", path, resp.Status, resp.Header.Get("Content-Type"))
 		}
@@ -79,6 +101,23 @@ func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
 			t.Errorf("%s: policy %q", path, policy)
 		}
 	}
+}
+
+// unpacked asks as a client that cannot unpack.
+func unpacked(t *testing.T, address string) []byte {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func TestEveryElementCanBeUsed(t *testing.T) {
