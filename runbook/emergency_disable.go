@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/twokey/twokey/operation"
 )
 
@@ -371,13 +373,13 @@ func (e *Emergency) Steps(op operation.Operation) []operation.Step {
 		Do: j.removeLeaked, Verify: j.leakedGone, Undo: forward,
 	}}
 	if j.plan.LiveLeaked {
-		steps = append(steps, operation.Step{Name: "Prove the stolen secret is refused", Within: 30 * time.Minute, Do: j.firstStolenRefusal, Verify: j.stolenRefused, Undo: forward})
+		steps = append(steps, operation.Step{Name: "Prove the stolen secret is refused", Within: 30 * time.Minute, Do: nothing, Verify: j.stolenRefused, Undo: forward})
 	}
 	if j.plan.Renew {
 		steps = append(steps,
 			operation.Step{Name: "Clear the way", Within: 5 * time.Minute, Do: j.clearTheWay, Verify: j.wayIsClear, Undo: forward},
 			operation.Step{Name: "Make a new secret in Entra", Within: 3 * time.Minute, Do: j.addKey, Verify: j.keyIsPending, Undo: forward},
-			operation.Step{Name: "Prove the new secret by fresh tokens", Within: 10 * time.Minute, Do: j.newToken, Verify: j.newTokens, Undo: forward},
+			operation.Step{Name: "Prove the new secret by fresh tokens", Within: 10 * time.Minute, Do: nothing, Verify: j.newTokens, Undo: forward},
 			operation.Step{Name: "Put it into the live parameter", Within: 2 * time.Minute, Do: j.writeLive, Verify: j.liveHoldsNew, Undo: forward},
 			operation.Step{Name: "Redeploy the service", Within: 20 * time.Minute, Do: j.redeploy, Verify: j.tasksRunNew, Undo: forward},
 		)
@@ -506,24 +508,13 @@ func (j emergencyJob) stolenText(ctx context.Context, run *operation.Run) (opera
 	return p.Value, nil
 }
 
-func (j emergencyJob) firstStolenRefusal(ctx context.Context, run *operation.Run) (string, error) {
-	stolen, err := j.stolenText(ctx, run)
-	if err != nil {
-		return "", err
-	}
-	_, err = j.stolenRefusal(ctx, run, stolen)
-	return "", err
-}
-
-// stolenRefusal asks once. While the application is frozen every secret is
-// refused, so nothing is learned about this one.
-func (j emergencyJob) stolenRefusal(ctx context.Context, run *operation.Run, stolen operation.Secret) (*TokenRefused, error) {
-	refused, err := j.refusal(ctx, stolen)
-	return refused, frozenOr(run, err, "whether the stolen secret itself is dead shows only then")
-}
+// atOnce is how many token requests are sent side by side with the stolen secret.
+// Nobody tells how many replicas Entra has: the more are asked, the less likely one
+// that still grants is missed.
+const atOnce = 4
 
 // stolenRefused asks for tokens with the stolen secret, which must be refused
-// several times in a row.
+// several times in a row, by whichever replica.
 func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (string, error) {
 	stolen, err := j.stolenText(ctx, run)
 	if err != nil {
@@ -531,25 +522,38 @@ func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (st
 	}
 	var last *TokenRefused
 	err = j.inARow(ctx, j.Proof.Tokens, func() (err error) {
-		last, err = j.stolenRefusal(ctx, run, stolen)
-		return err
+		last, err = j.refusals(ctx, stolen)
+		return frozenOr(run, err, "whether the stolen secret itself is dead shows only then")
 	})
 	if err != nil {
 		return "", err
 	}
+	n := j.Proof.Tokens * atOnce
 	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
-	run.Facts[operation.FactDead] = fmt.Sprintf("%s: gone from Entra since %s, and its secret is refused in %d of %d token requests.", namesOf(j.plan.Leaked), clock(removed), j.Proof.Tokens, j.Proof.Tokens)
+	run.Facts[operation.FactDead] = fmt.Sprintf("%s: gone from Entra since %s, and its secret is refused in %d of %d token requests.", namesOf(j.plan.Leaked), clock(removed), n, n)
 	return fmt.Sprintf("%d of %d token requests with the stolen secret refused in a row (AADSTS%d). Nobody gets a new token with it any more. Tokens issued before may live on until about %s, and up to 24 hours where continuous access evaluation is used.",
-		j.Proof.Tokens, j.Proof.Tokens, last.Codes[0], clock(removed.Add(tokenLife))), nil
+		n, n, last.Codes[0], clock(removed.Add(tokenLife))), nil
 }
 
-// newToken waits until Entra takes the new secret, and says so when it cannot
-// because somebody froze the application.
-func (j emergencyJob) newToken(ctx context.Context, run *operation.Run) (string, error) {
-	_, err := j.firstToken(ctx, run)
-	return "", frozenOr(run, err, "the new secret waits until then")
+// refusals asks several times at once. While the application is frozen every
+// secret is refused, so nothing is learned about this one.
+func (j emergencyJob) refusals(ctx context.Context, stolen operation.Secret) (*TokenRefused, error) {
+	var all [atOnce]*TokenRefused
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range all {
+		g.Go(func() (err error) {
+			all[i], err = j.refusal(ctx, stolen)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return all[0], nil
 }
 
+// newTokens proves the new secret, and says so when it cannot because somebody
+// froze the application.
 func (j emergencyJob) newTokens(ctx context.Context, run *operation.Run) (string, error) {
 	evidence, err := j.tokensInARow(ctx, run)
 	return evidence, frozenOr(run, err, "the new secret waits until then")
@@ -606,44 +610,105 @@ func (j emergencyJob) wayIsClear(ctx context.Context, run *operation.Run) (strin
 	return fmt.Sprintf("No %s; the new secret follows on version %s of the live parameter.", j.target.PendingParameter(), run.Facts[factBase]), nil
 }
 
-// clearUpAfter clears up as a rotation does, and removes the keys that the
-// operations before left: those that we made, and what a rotation that was ended
-// had still kept.
+// remains is what is there at the end, read at one instant.
+type remains struct {
+	app     Application
+	live    Parameter
+	pending bool
+	stray   []Key // that must not stay
+}
+
+// clearUpAfter removes the pending parameter, the old version's label and the keys
+// that the operations before left: those that we made, and what a rotation that
+// was ended had still kept.
 func (j emergencyJob) clearUpAfter(ctx context.Context, run *operation.Run) (string, error) {
-	app, err := j.left(ctx, run)
+	r, err := j.remains(ctx, run)
 	if err != nil {
 		return "", err
 	}
-	for _, k := range app.Keys {
+	for _, k := range r.stray {
 		if err := run.Fence(ctx); err != nil {
 			return "", err
 		}
-		if err := j.Apps.RemovePassword(ctx, j.holder(app, k), k); err != nil {
+		if err := j.Apps.RemovePassword(ctx, j.holder(r.app, k), k); err != nil {
 			return "", fmt.Errorf("remove key %s of an earlier operation: %w", k.ID, err)
 		}
 	}
-	return j.clearUp(ctx, run)
+	if err := run.Fence(ctx); err != nil {
+		return "", err
+	}
+	if err := j.Params.Delete(ctx, j.target.PendingParameter()); err != nil {
+		return "", fmt.Errorf("delete the pending parameter: %w", err)
+	}
+	return "", j.unlabelStolen(ctx, run)
 }
 
-// left is the application with those keys alone that must not stay.
-func (j emergencyJob) left(ctx context.Context, run *operation.Run) (Application, error) {
-	live, err := j.liveIsOurs(ctx, run)
-	if err != nil {
-		return Application{}, err
+// unlabelStolen takes the label from the stolen version: a labelled oldest version
+// would block SSM's 101st put.
+func (j emergencyJob) unlabelStolen(ctx context.Context, run *operation.Run) error {
+	version := j.plan.Version
+	if version == 0 {
+		_, _ = fmt.Sscan(run.Facts[factStolen], &version) // not known: then there is nothing to do
 	}
-	app, err := j.Apps.Application(ctx, j.plan.Client)
-	if err != nil {
-		return Application{}, fmt.Errorf("read the application: %w", err)
+	if version == 0 {
+		return nil
 	}
-	kept, err := j.keptByEnded(ctx, run)
-	if err != nil {
-		return Application{}, err
+	for _, k := range j.plan.Leaked {
+		if err := run.Fence(ctx); err != nil {
+			return err
+		}
+		if err := j.Labels.Unlabel(ctx, j.target.SecretParameter, version, keyLabel(k.ID)); err != nil {
+			return fmt.Errorf("unlabel version %d: %w", version, err)
+		}
 	}
-	app.Keys = slices.DeleteFunc(app.Keys, func(k Key) bool {
-		stays := string(k.ID) == run.Facts[factNewKey] || live.Value.HasHint(k.Hint)
-		return stays || !strings.HasPrefix(k.Name, Mark("")) && !slices.Contains(kept, k.ID)
+	return nil
+}
+
+// remains reads everything at once. The live parameter must still be ours.
+func (j emergencyJob) remains(ctx context.Context, run *operation.Run) (remains, error) {
+	var r remains
+	var kept []KeyID
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		r.app, err = j.Apps.Application(ctx, j.plan.Client)
+		return wrapped(err, "read the application")
 	})
-	return app, nil
+	g.Go(func() (err error) {
+		r.live, err = j.Params.Read(ctx, j.target.SecretParameter)
+		return wrapped(err, "read the live parameter")
+	})
+	g.Go(func() error {
+		_, err := j.Params.Read(ctx, j.target.PendingParameter())
+		if r.pending = err == nil; errors.Is(err, ErrNoParameter) {
+			return nil
+		}
+		return wrapped(err, "look for the pending parameter")
+	})
+	g.Go(func() (err error) { kept, err = j.keptByEnded(ctx, run); return err })
+	if err := g.Wait(); err != nil {
+		return remains{}, err
+	}
+	i := slices.IndexFunc(r.app.Keys, func(k Key) bool { return string(k.ID) == run.Facts[factNewKey] })
+	switch {
+	case i < 0:
+		return remains{}, operation.NotYet{After: time.Second, Why: fmt.Sprintf("Entra does not list key %s", run.Facts[factNewKey])}
+	case fmt.Sprint(r.live.Version) != run.Facts[factLive], !r.live.Value.HasHint(r.app.Keys[i].Hint):
+		return remains{}, operation.Permanent(fmt.Errorf("somebody else wrote to %s: it is version %d now and ours was %s", r.live.Name, r.live.Version, run.Facts[factLive]))
+	}
+	for _, k := range r.app.Keys {
+		lost := strings.HasPrefix(k.Name, Mark("")) || slices.Contains(kept, k.ID)
+		if lost && string(k.ID) != run.Facts[factNewKey] && !r.live.Value.HasHint(k.Hint) {
+			r.stray = append(r.stray, k)
+		}
+	}
+	return r, nil
+}
+
+func wrapped(err error, attempted string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", attempted, err)
 }
 
 // keptByEnded are the old keys of the rotations that this emergency ended.
@@ -661,16 +726,22 @@ func (j emergencyJob) keptByEnded(ctx context.Context, run *operation.Run) ([]Ke
 	return out, nil
 }
 
-// nothingOfOursLeft: as after a rotation, and none of those keys is listed.
+// nothingOfOursLeft: nothing that must not stay is there, and the live secret works.
 func (j emergencyJob) nothingOfOursLeft(ctx context.Context, run *operation.Run) (string, error) {
-	app, err := j.left(ctx, run)
-	if err != nil {
+	r, err := j.remains(ctx, run)
+	switch {
+	case err != nil:
+		return "", err
+	case r.pending:
+		return "", operation.DoAgain{Why: j.target.PendingParameter() + " is still there"}
+	case len(r.stray) > 0:
+		return "", operation.DoAgain{Why: fmt.Sprintf("Entra lists key %s of an earlier operation", r.stray[0].ID)}
+	}
+	if err := j.token(ctx, r.live.Value); err != nil {
 		return "", err
 	}
-	if len(app.Keys) > 0 {
-		return "", operation.DoAgain{Why: fmt.Sprintf("Entra lists key %s of an earlier operation", app.Keys[0].ID)}
-	}
-	return j.nothingLeft(ctx, run)
+	return fmt.Sprintf("%s is gone; Entra lists one key of ours, %s; the live parameter, version %d, gets a token.",
+		j.target.PendingParameter(), run.Facts[factNewKey], r.live.Version), nil
 }
 
 // readAudit reads the exposure window: from when the secret is known to have
