@@ -153,6 +153,9 @@ func (h *Handlers) confirmTyped(ctx context.Context, in bot.Intent) error {
 	op.Channel, op.Card = in.Channel, in.Message
 	err = h.chat.OpenModal(ctx, in.Trigger, bot.TypedModal(op))
 	if errors.Is(err, bot.ErrTriggerExpired) {
+		if op.State != operation.Pending {
+			return nil // an old click, handled once more after a crash: it was decided meanwhile
+		}
 		return operation.RefuseBecause(err, codeFormLate, "The form came too late for Slack. Please click Confirm again.")
 	}
 	return err
