@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,28 @@ func TestARotationIsMeasuredStepByStep(t *testing.T) {
 		}
 	}
 	wants(t, measured, "1 graph.addPassword", "1 ecs.UpdateService", "must reach 1.10: ")
+}
+
+func TestAnEmergencyIsMeasuredAgainstTheScript(t *testing.T) {
+	for _, tool := range []string{"aws", "curl", "jq", "bash"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("the script needs %s, and there is none", tool)
+		}
+	}
+	b := emergencyBenchmark{Runs: 1, Latency: time.Millisecond, Poll: 1}
+	measured := measure(t, &b)
+	for _, s := range stages() {
+		if !strings.Contains(measured, s.what+"  ") {
+			t.Errorf("when %s was not measured", s.what)
+		}
+	}
+	wants(t, measured, "to the arrival of removePassword: median ", "must reach 1.10: ", "11 cloudtrail.LookupEvents", "× the script; must reach 0.50: ")
+}
+
+func TestAStageThatTheScriptDidNotReachIsAnError(t *testing.T) {
+	if _, err := readStages(strings.NewReader("done 1.5 ready\ndone 2.5 removed\n")); err == nil {
+		t.Error("half an emergency was taken for a whole one")
+	}
 }
 
 func TestStartsAreMeasuredAgainstBolt(t *testing.T) {
@@ -77,7 +100,7 @@ func TestWithoutACommandTheProgramSaysWhatItMeasures(t *testing.T) {
 		if err := run(t.Context(), words, &out); err != nil {
 			t.Error(err)
 		}
-		wants(t, out.String(), "ack", "rotation", "start", "memory", "size")
+		wants(t, out.String(), "ack", "rotation", "emergency", "start", "memory", "size")
 	}
 	if err := run(t.Context(), []string{"speed"}, &bytes.Buffer{}); err == nil {
 		t.Error("an unknown benchmark is no error")
