@@ -67,17 +67,15 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 		if err != nil {
 			return nil, err
 		}
-		var whole, defaults []string
+		config := string(src)
 		for _, s := range settings {
 			if strings.HasPrefix(s, "emergency:") {
-				whole = append(whole, s)
+				config += s + "\n"
 			} else {
-				defaults = append(defaults, "  "+s)
+				config = strings.Replace(config, "\ndefaults:\n", "\ndefaults:\n  "+s+"\n", 1)
 			}
 		}
-		src = bytes.Replace(src, []byte("defaults:\n"), []byte(strings.Join(append([]string{"defaults:"}, defaults...), "\n")+"\n"), 1)
-		src = append(src, strings.Join(whole, "\n")+"\n"...)
-		if err := os.WriteFile(path, src, 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 			return nil, err
 		}
 	}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
+	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/conditions"
 	"github.com/twokey/twokey/sandbox/slack"
@@ -24,8 +28,10 @@ func emergencyVerbs() []verb {
 			return errors.Join(c.do(a[0]+" clicks Confirm…"), c.do(a[0]+" sends off typed="+a[1]))
 		}},
 		{pattern: `the intruder has given up`, look: (*conversation).intruderGaveUp},
+		{pattern: `the last token was stolen before the proof`, look: (*conversation).provenAfterTheLast},
 		{pattern: `remember the (key|operation) of ` + secret + ` as (.+)`, act: (*conversation).rememberID},
-		{pattern: `when (\S+) is next called: (.+)`, act: (*conversation).whenCalled},
+		{pattern: `when (\S+) is next called: (.+)`, act: func(c *conversation, a []string) error { return c.when(a, conditions.Before) }},
+		{pattern: `when (\S+) has next had its effect: (.+)`, act: func(c *conversation, a []string) error { return c.when(a, conditions.After) }},
 		{pattern: `somebody makes the channel (\S+)`, act: func(c *conversation, a []string) error {
 			_, err := c.box.Slack.AddChannel(slack.Channel{Name: c.filled(a[0]), Members: []string{"dave"}, WithoutBot: true})
 			return err
@@ -64,6 +70,44 @@ func emergencyVerbs() []verb {
 	}
 }
 
+// killed is an emergency in which the bot dies in the middle of a call.
+const killed = `
+the service is broken on purpose
+an intruder uses the secret of sharepoint/prod
+alice asks for an emergency about sharepoint/prod
+when %s: bot is killed
+bob confirms by typing sharepoint/prod
+the bot is dead
+bot starts
+within 120s the intruder has given up
+within 120s room shows Finished
+within 60s check sharepoint/prod
+sharepoint/prod has 1 key
+`
+
+func TestAnEmergencySurvivesADeathInTheMiddleOfEachCall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "TWOKEYSANDBOX0001")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Run("all", func(t *testing.T) { // returns when all are over, so that the environment lasts
+		for _, call := range []string{
+			"graph.removePassword", "graph.addPassword", "ssm.DeleteParameter", "ssm.PutParameter", "ssm.LabelParameterVersion", "ecs.UpdateService", "ecs.ListTasks",
+			"cloudtrail.LookupEvents", "slack.conversations.create", "slack.conversations.invite", "slack.pins.add", "slack.files.completeUploadExternal",
+		} {
+			for _, moment := range []string{"is next called", "has next had its effect"} {
+				name := call + " " + moment
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					converse(t, name, fmt.Sprintf(killed, name))
+				})
+			}
+		}
+	})
+}
+
 // intruder breaks in. Whatever the script is about, after the first refusal the
 // stolen secret gets no token any more, beyond what a lagging replica grants.
 func (c *conversation) intruder(a []string) error {
@@ -98,6 +142,30 @@ func (c *conversation) intruderGaveUp([]string) error {
 		return fmt.Errorf("the intruder has %+v", loot)
 	}
 	return nil
+}
+
+// provenAfterTheLast compares the intruder's last token with the record's entry
+// that says that the secret is refused.
+func (c *conversation) provenAfterTheLast([]string) error {
+	src, err := audit.Open(context.Background(), c.address())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }() // read only
+	lines, err := audit.List(context.Background(), src, audit.Filter{})
+	if err != nil {
+		return err
+	}
+	loot := c.box.Intruder.Loot()
+	for _, l := range lines {
+		if l.Entry.Outcome == operation.Verified && l.Entry.Step == "Prove the stolen secret is refused" {
+			if loot.LastToken.After(l.Entry.At) {
+				return fmt.Errorf("proven at %s, and the last token was got at %s", l.Entry.At, loot.LastToken)
+			}
+			return nil
+		}
+	}
+	return errors.New("there is no proof in the record")
 }
 
 // rememberID keeps an id under a name: <name> stands for it in what follows.
@@ -135,12 +203,11 @@ func (c *conversation) filled(text string) string {
 	})
 }
 
-// whenCalled does what the rest of the line says when a call arrives, before it
-// has an effect.
-func (c *conversation) whenCalled(a []string) error {
-	c.box.Conditions.At(a[0], c.box.Conditions.Arrived(a[0])+1, conditions.Before, func(*http.Request) {
+// when does what the rest of the line says in the middle of a call.
+func (c *conversation) when(a []string, moment conditions.Moment) error {
+	c.box.Conditions.At(a[0], c.box.Conditions.Arrived(a[0])+1, moment, func(*http.Request) {
 		if err := c.do(a[1]); err != nil {
-			c.t.Errorf("%s: when %s was called: %s: %v", c.path, a[0], a[1], err)
+			c.t.Errorf("%s: in the middle of %s: %s: %v", c.path, a[0], a[1], err)
 		}
 	})
 	return nil

@@ -41,6 +41,12 @@ func worldVerbs() []verb {
 		{pattern: `bot starts`, act: func(c *conversation, _ []string) error { return c.bot.start() }},
 		{pattern: `bot is restarted`, act: func(c *conversation, _ []string) error { c.bot.stop(); return c.bot.start() }},
 		{pattern: `bot is killed`, act: func(c *conversation, _ []string) error { return c.bot.kill() }},
+		{pattern: `the bot is dead`, look: func(c *conversation, _ []string) error {
+			if n := len(c.box.Slack.Sockets()); n > 0 {
+				return fmt.Errorf("it has %d connections", n)
+			}
+			return nil
+		}},
 		{pattern: `the fault hits`, look: func(c *conversation, _ []string) error { return c.faultsLeft() }},
 		{pattern: `(\S+) is called(?: (\d+) times)?`, look: (*conversation).isCalled},
 		{pattern: `fault (\S+) (\S+)(.*)`, act: (*conversation).fault},
@@ -517,6 +523,8 @@ func (c *conversation) application(a []string) error {
 		change.Disabled = &yes
 	case a[1] == "has a disabled service principal":
 		change.PrincipalEnabled = &no
+	case a[1] == "allows new secrets":
+		change.Policy = &entra.Policy{}
 	case a[1] == "has an enabled service principal":
 		change.PrincipalEnabled = &yes
 	case a[1] == "is blocked by Conditional Access":
