@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		if err := flag.Set("test.parallel", "16"); err != nil {
+		if err := flag.Set("test.parallel", "4"); err != nil {
 			panic(err)
 		}
 	}
@@ -81,7 +81,7 @@ type conversation struct {
 }
 
 // looking is how long a look is repeated. Only a script that fails waits so long.
-const looking = time.Minute
+const looking = 3 * time.Minute
 
 // converse plays one script.
 func converse(t *testing.T, path, play string) {

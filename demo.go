@@ -209,4 +209,4 @@ All calls are in sandbox/README.md; the bot's log is %[4]s. Ctrl-C ends it.
 }
 
 // bootTime is how long the bot may take to connect in a play.
-const bootTime = 20 * time.Second
+const bootTime = time.Minute
