@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,14 +47,20 @@ type Application struct {
 	OwnersRead        bool          // false: the owners could not be read
 }
 
+// ErrMayBeKept is wrapped by an error after which nobody knows whether a new key's
+// text was kept. Such a key must not be removed at once: another worker may have
+// found the text, and the service may run on it.
+var ErrMayBeKept = errors.New("the new secret may have been kept")
+
 // Applications reads and changes Entra applications.
 type Applications interface {
 	// Application finds the application by its client id.
 	Application(ctx context.Context, client ClientID) (Application, error)
 	// AddPassword makes a key called name that ends at end, and hands its text
 	// to keep before it returns; the text exists nowhere else. When keep fails,
-	// the new key is removed again and keep's error is returned. It is not
-	// repeatable: after any error the caller must look for name.
+	// the new key is removed again and keep's error is returned, unless that wraps
+	// [ErrMayBeKept]. It is not repeatable: after any error the caller must look
+	// for name.
 	AddPassword(ctx context.Context, app ObjectID, name string, end time.Time, keep func(context.Context, Key, operation.Secret) error) (Key, error)
 	// RemovePassword removes exactly that key from the object that holds it: the
 	// application or, for a key of its own, the service principal. A key that is

@@ -153,20 +153,21 @@ func (j job) addKey(ctx context.Context, run *operation.Run) (string, error) {
 const foreign = 45 * time.Second
 
 // keep puts a new key's text into the pending parameter. When the answer is lost,
-// the parameter itself tells whether the text is there: a key must not be removed
-// for a text that was kept.
+// the parameter itself tells whether the text is there. When it does not, or this
+// worker slept so long that there is no time to ask, the key stays: whoever took
+// over may have found the text already. A key that nobody found is swept at the end.
 func (j job) keep(ctx context.Context, run *operation.Run, text operation.Secret) error {
 	if err := run.Fence(ctx); err != nil {
 		return err
 	}
 	_, err := j.Params.Write(ctx, j.target.PendingParameter(), text, j.target.KMSKey)
-	if err == nil {
-		return nil
+	if err == nil || operation.IsPermanent(err) {
+		return err
 	}
 	if pending, readErr := j.Params.Read(ctx, j.target.PendingParameter()); readErr == nil && pending.Value.Equal(text) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrMayBeKept, err)
 }
 
 // adopt takes the key whose text lies in the pending parameter already.

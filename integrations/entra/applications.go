@@ -160,8 +160,9 @@ func (c *Client) ownPrincipal(ctx context.Context) (runbook.ObjectID, error) {
 }
 
 // AddPassword makes a key and hands its text to keep, under ctx. The text is not
-// held after keep returns. When keep fails, the key is removed again; if that
-// fails too, the error names the key that is left.
+// held after keep returns. When keep fails, the key is removed again, unless keep
+// does not know whether it failed; if that fails too, the error names the key that
+// is left.
 //
 // It never sends a start: Entra's own clock must not find it in the future.
 func (c *Client) AddPassword(ctx context.Context, app runbook.ObjectID, name string, end time.Time, keep func(context.Context, runbook.Key, operation.Secret) error) (runbook.Key, error) {
@@ -188,7 +189,11 @@ func (c *Client) AddPassword(ctx context.Context, app runbook.ObjectID, name str
 	}
 	k := made(added)
 	if err := keep(ctx, k, operation.NewSecret(*added.GetSecretText())); err != nil {
-		return runbook.Key{}, errors.Join(fmt.Errorf("keep the new secret %s: %w", k.ID, err), c.takeBack(ctx, app, k))
+		err = fmt.Errorf("keep the new secret %s: %w", k.ID, err)
+		if errors.Is(err, runbook.ErrMayBeKept) {
+			return runbook.Key{}, err
+		}
+		return runbook.Key{}, errors.Join(err, c.takeBack(ctx, app, k))
 	}
 	return k, nil
 }

@@ -384,6 +384,18 @@ func TestAKeyThatCannotBeKeptIsTakenBackThroughLag(t *testing.T) {
 	same(t, []string{"first"}, w.living())
 }
 
+func TestAKeyThatMayBeKeptStays(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.client.AddPassword(t.Context(), runbook.ObjectID(w.app.Object), "perhaps", time.Now().AddDate(1, 0, 0),
+		func(context.Context, runbook.Key, operation.Secret) error {
+			return errors.Join(runbook.ErrMayBeKept, errors.New("no answer"))
+		})
+	if !errors.Is(err, runbook.ErrMayBeKept) {
+		t.Errorf("got %v", err)
+	}
+	same(t, []string{"first", "perhaps"}, w.living()) // somebody may run on it
+}
+
 func TestAKeyThatCannotBeTakenBackIsNamed(t *testing.T) {
 	w := newWorld(t)
 	w.cond.Add(conditions.Fault{Operation: "graph.removePassword", Kind: conditions.Refuse, Status: 403, Code: "Authorization_RequestDenied"})
