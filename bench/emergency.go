@@ -171,6 +171,7 @@ func (w *world) ended(ctx context.Context, secret operation.SecretName) ([]opera
 				return entries, nil
 			case operation.Park, operation.Fail:
 				return nil, fmt.Errorf("%s: %s", e.Step, e.Text)
+			default: // it goes on
 			}
 		}
 		select {
