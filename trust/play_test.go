@@ -25,7 +25,7 @@ type story struct {
 	ends []operation.State
 }
 
-// stories are the plays.
+// rotation goes through.
 func rotation() story {
 	return story{name: "rotate", set: func(*world) {}, ends: []operation.State{operation.Succeeded}}
 }
