@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twokey/twokey/operation"
@@ -204,16 +205,26 @@ func (j job) newKey(ctx context.Context, run *operation.Run) (Key, error) {
 	return Key{}, operation.NotYet{After: time.Second, Why: fmt.Sprintf("Entra does not list key %s", id)}
 }
 
+// keyAnd reads the new key and a parameter side by side: services wait for it.
+func (j job) keyAnd(ctx context.Context, run *operation.Run, parameter, what string) (Key, Parameter, error) {
+	var p Parameter
+	var readErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { p, readErr = j.Params.Read(ctx, parameter) })
+	key, err := j.newKey(ctx, run)
+	wg.Wait()
+	if err == nil && readErr != nil {
+		err = fmt.Errorf("read the %s parameter: %w", what, readErr)
+	}
+	return key, p, err
+}
+
 // keyIsPending: Entra lists the key under our name, and the pending parameter
 // holds its text.
 func (j job) keyIsPending(ctx context.Context, run *operation.Run) (string, error) {
-	key, err := j.newKey(ctx, run)
+	key, pending, err := j.keyAnd(ctx, run, j.target.PendingParameter(), "pending")
 	if err != nil {
 		return "", err
-	}
-	pending, err := j.Params.Read(ctx, j.target.PendingParameter())
-	if err != nil {
-		return "", fmt.Errorf("read the pending parameter: %w", err)
 	}
 	if !pending.Value.HasHint(key.Hint) {
 		return "", fmt.Errorf("%s does not hold the text of key %s", pending.Name, key.ID)
@@ -236,13 +247,9 @@ func (j job) firstToken(ctx context.Context, run *operation.Run) (string, error)
 
 // pendingText reads the pending parameter, which must hold the new key's text.
 func (j job) pendingText(ctx context.Context, run *operation.Run) (operation.Secret, error) {
-	key, err := j.newKey(ctx, run)
+	key, pending, err := j.keyAnd(ctx, run, j.target.PendingParameter(), "pending")
 	if err != nil {
 		return operation.Secret{}, err
-	}
-	pending, err := j.Params.Read(ctx, j.target.PendingParameter())
-	if err != nil {
-		return operation.Secret{}, fmt.Errorf("read the pending parameter: %w", err)
 	}
 	if !pending.Value.HasHint(key.Hint) {
 		return operation.Secret{}, operation.Permanent(fmt.Errorf("%s does not hold the text of key %s any more", pending.Name, key.ID))
@@ -388,13 +395,9 @@ func (j job) liveHoldsNew(ctx context.Context, run *operation.Run) (string, erro
 // version that we wrote. When one of our own workers woke late and wrote the same
 // text again, it was there from the version that we know of.
 func (j job) liveIsOurs(ctx context.Context, run *operation.Run) (Parameter, error) {
-	key, err := j.newKey(ctx, run)
+	key, live, err := j.keyAnd(ctx, run, j.target.SecretParameter, "live")
 	if err != nil {
 		return Parameter{}, err
-	}
-	live, err := j.Params.Read(ctx, j.target.SecretParameter)
-	if err != nil {
-		return Parameter{}, fmt.Errorf("read the live parameter: %w", err)
 	}
 	ours := live
 	if fmt.Sprint(live.Version) != run.Facts[factLive] {
