@@ -292,6 +292,7 @@ func (c *conversation) textAsIn(golden, text string) error {
 // normal replaces what is another at every run, the same by the same.
 func normal(text string) string {
 	for _, r := range []struct{ what, pattern string }{
+		{"FROM – TO", `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d – (?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC`}, // the day once where it is the same
 		{"TIME", `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`}, {"DAY", `\d{4}-\d\d-\d\d`}, {"CLOCK", `\d\d:\d\d:\d\d(?:\.\d+)?`},
 		{"DIGEST", `\b[0-9a-f]{64}\b`}, {"SPAN", `\b(?:\d+m)?\d+(?:\.\d+)?m?s\b`}, {"ADDRESS", `\bp\d{16}\b`}, {"CHANNEL", `\bC0SBX\d+\b`},
 		{"expected: COUNT", `expected: \d+`}, {"left out: COUNT", `left out: \d+`}, // of what the services do all the time
