@@ -95,7 +95,7 @@ func (b *runningBot) start() error {
 	if err := begin(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), bootTime)
+	ctx, cancel := context.WithTimeout(context.Background(), looking)
 	defer cancel()
 	go func() {
 		select {

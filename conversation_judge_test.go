@@ -14,10 +14,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/entra"
 	"github.com/twokey/twokey/sandbox/slack"
 )
@@ -322,4 +324,45 @@ func numbered(text, what string, pattern *regexp.Regexp) string {
 		}
 		return fmt.Sprint(what, slices.Index(known, m)+1)
 	})
+}
+
+// The check at the end of every script would find a secret, and a piece of one.
+func TestALeakWouldBeFound(t *testing.T) {
+	box, err := sandbox.Start(t.Context(), sandbox.Options{ProbeEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.Close()
+	bot, err := newBot(box, t.TempDir(), nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conversation{t: t, box: box, dir: filepath.Dir(bot.config), bot: bot, names: map[string]string{}}
+	if err := c.noLeak(); err != nil {
+		t.Fatalf("there is none yet: %v", err)
+	}
+	live, err := c.live("sharepoint/prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]string{
+		"whole": live.Value, "a piece": "…" + live.Value[10:10+pieceSize] + "…", "hex": hex.EncodeToString([]byte(live.Value)),
+		"base64 inside something": base64.StdEncoding.EncodeToString([]byte("password=" + live.Value + ";")),
+		"base64url":               base64.URLEncoding.EncodeToString([]byte(live.Value)),
+		"a form":                  url.Values{"client_secret": {live.Value}}.Encode(),
+	}
+	for how, text := range written {
+		bot.log = &safeBuffer{}
+		_, _ = bot.log.Write([]byte("before " + text + " after")) // a buffer takes everything
+		if c.noLeak() == nil {
+			t.Errorf("a secret written as %s was not found", how)
+		}
+	}
+	bot.log = &safeBuffer{}
+	if err := os.WriteFile(filepath.Join(c.dir, "twokey.db-wal"), []byte("\x00\x01"+live.Value), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c.noLeak() == nil {
+		t.Error("a secret in the database's log was not found")
+	}
 }
