@@ -41,6 +41,7 @@ type runningBot struct {
 	log      *safeBuffer
 	ended    chan error
 
+	mu      sync.Mutex // a script kills it in the middle of a call, which is another goroutine's
 	cancel  context.CancelFunc
 	done    chan struct{}
 	command *exec.Cmd
@@ -84,15 +85,7 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 
 // start starts the bot and waits until it is connected.
 func (b *runningBot) start() error {
-	before := len(b.box.Slack.Sockets())
-	if before > 0 {
-		return errors.New("the bot is running already")
-	}
-	begin := b.inside
-	if b.own {
-		begin = b.outside
-	}
-	if err := begin(); err != nil {
+	if err := b.begin(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), looking)
@@ -109,6 +102,18 @@ func (b *runningBot) start() error {
 		return fmt.Errorf("the bot does not connect: %w\n%s", err, b.log.String())
 	}
 	return nil
+}
+
+func (b *runningBot) begin() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.box.Slack.Sockets()) > 0 {
+		return errors.New("the bot is running already")
+	}
+	if b.own {
+		return b.outside()
+	}
+	return b.inside()
 }
 
 // inside runs the bot in this process.
@@ -161,6 +166,8 @@ func (b *runningBot) outside() error {
 
 // stop ends the bot as a deployment would, and waits.
 func (b *runningBot) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.cancel == nil {
 		return
 	}
@@ -172,6 +179,8 @@ func (b *runningBot) stop() {
 
 // kill ends the bot's process in the middle of whatever it does.
 func (b *runningBot) kill() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if err := b.command.Process.Kill(); err != nil {
 		return err
 	}

@@ -12,9 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -174,7 +176,8 @@ func (a *app) stop() {
 	a.ended.Wait()
 }
 
-// call calls the Web API. Slack's refusal fails the test.
+// call calls the Web API, and waits as long as a rate limit says. Slack's refusal
+// fails the test.
 func (a *app) call(token, method string, in, out any) {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -194,6 +197,19 @@ func (a *app) call(token, method string, in, out any) {
 		return
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusTooManyRequests {
+		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+		if err != nil {
+			a.t.Errorf("%s: a rate limit without an end: %v", method, err)
+			return
+		}
+		select {
+		case <-time.After(time.Duration(seconds) * time.Second):
+			a.call(token, method, in, out)
+		case <-a.t.Context().Done():
+		}
+		return
+	}
 	var answer bytes.Buffer
 	if _, err := answer.ReadFrom(resp.Body); err != nil || !bytes.Contains(answer.Bytes(), []byte(`"ok":true`)) {
 		a.t.Errorf("%s: %v %s", method, err, answer.String())
