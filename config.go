@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/internal/strict"
 	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
@@ -72,8 +73,38 @@ type AWSConfig struct {
 
 // RecordConfig is how the record's checkpoints are signed.
 type RecordConfig struct {
-	KeyFile string // the note signer's ed25519 key
-	Origin  string // the log's name, first line of every checkpoint
+	KeyFile string           // where the note signer's ed25519 key lies; empty: Key is it
+	Key     operation.Secret // the text of such a file
+	Origin  string           // the log's name, first line of every checkpoint
+}
+
+// key reads the key, and refuses one that does not sign as the record's origin.
+func (c RecordConfig) key() (audit.Key, error) {
+	var key audit.Key
+	var err error
+	if c.KeyFile == "" {
+		key, err = audit.ParseKey(c.Key)
+	} else {
+		key, err = audit.ReadKey(c.KeyFile)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return audit.Key{}, fmt.Errorf("the record has no signing key yet; make it once: twokey audit key %s --name %s", c.KeyFile, c.Origin)
+	}
+	if err != nil {
+		return audit.Key{}, err
+	}
+	if key.Name() != c.Origin {
+		return audit.Key{}, fmt.Errorf("%s signs as %q, and the configuration's record.origin is %q: correct whichever is wrong", c.signer(), key.Name(), c.Origin)
+	}
+	return key, nil
+}
+
+// signer says where the key is.
+func (c RecordConfig) signer() string {
+	if c.KeyFile == "" {
+		return "the key in record.key"
+	}
+	return "the key in " + c.KeyFile
 }
 
 // Mistakes is the error of a file that cannot be used: everything that is wrong
@@ -101,6 +132,27 @@ const maxConfig = 1 << 20
 // relative to the working directory. When the file is there but cannot be used,
 // the error is a [*Mistakes] with all that is wrong.
 func LoadConfig(path string, getenv func(string) string) (*Config, error) {
+	src, err := readConfig(path, getenv)
+	if err != nil {
+		return nil, err
+	}
+	cfg, mistakes := parseConfig(src, getenv, readUpTo)
+	if len(mistakes) > 0 {
+		return nil, &Mistakes{path, mistakes}
+	}
+	return cfg, nil
+}
+
+// readConfig reads a file or, for "env:NAME", an environment variable, for
+// containers that get their settings as such.
+func readConfig(path string, getenv func(string) string) ([]byte, error) {
+	if variable, ok := strings.CutPrefix(path, "env:"); ok {
+		text := getenv(variable)
+		if text == "" {
+			return nil, fmt.Errorf("there is no configuration in the environment variable %s: put the text of the file there, or name a file with --config", variable)
+		}
+		return []byte(text), nil
+	}
 	src, err := readUpTo(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no %s: copy twokey.example.yml, or name another file with --config", path)
@@ -108,11 +160,7 @@ func LoadConfig(path string, getenv func(string) string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	cfg, mistakes := parseConfig(src, getenv, readUpTo)
-	if len(mistakes) > 0 {
-		return nil, &Mistakes{path, mistakes}
-	}
-	return cfg, nil
+	return src, nil
 }
 
 // parseConfig is [LoadConfig] without touching the machine.
@@ -154,7 +202,7 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "slack       %s, operations channel %s\n", c.Slack.APIURL, c.Slack.OperationsChannel)
 	fmt.Fprintf(&b, "entra       tenant %s, signs in by %s\n", c.Entra.Tenant, c.Entra.signIn())
 	fmt.Fprintf(&b, "aws         %s\n", strings.TrimSuffix(c.AWS.Region+", "+c.AWS.EndpointURL, ", "))
-	fmt.Fprintf(&b, "record      %s, signed with the key in %s\n", c.Record.Origin, c.Record.KeyFile)
+	fmt.Fprintf(&b, "record      %s, signed with %s\n", c.Record.Origin, c.Record.signer())
 	fmt.Fprintf(&b, "reminders   %s\n", c.Reminders)
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))

@@ -60,6 +60,7 @@ type awsSection struct {
 
 type recordSection struct {
 	KeyFile strict.Text `yaml:"key_file"`
+	Key     source      `yaml:"key"`
 	Origin  strict.Text `yaml:"origin"`
 }
 
@@ -221,6 +222,12 @@ func (r *configReader) aws(s awsSection) AWSConfig {
 
 func (r *configReader) record(s recordSection) RecordConfig {
 	c := RecordConfig{KeyFile: s.KeyFile.Or("twokey.record.key"), Origin: s.Origin.Or("twokey")}
+	if s.Key.At.Line > 0 {
+		if s.KeyFile.IsSet() {
+			r.mistake(s.KeyFile.At, "record has both key_file and key; keep key_file for a key that lies in a file, or key: {env: RECORD_KEY} for one that does not")
+		}
+		c.KeyFile, c.Key = "", r.secret(s.Key, s.Key.At, "record.key", "RECORD_KEY")
+	}
 	if s.Origin.IsSet() {
 		// What golang.org/x/mod/sumdb/note takes as a signer's name, narrowed to what a URL takes.
 		r.shape(s.Origin, s.Origin.At, "record.origin", `[A-Za-z0-9._/-]+`, "the record's name, such as twokey.example.com/record: letters, digits, dots, dashes and slashes")

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 )
@@ -65,6 +66,47 @@ func checkOutput(t *testing.T, path string, getenv func(string) string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+func TestTheConfigurationAndTheRecordsKeyCanComeFromTheEnvironment(t *testing.T) {
+	key, _, err := audit.GenerateKey("twokey.example.com/record")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("twokey.example.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(example), "key_file: twokey.record.key ", "key: {env: RECORD_KEY} ", 1)
+	env := map[string]string{"TWOKEY_CONFIG": text, "RECORD_KEY": key.Reveal()}
+	getenv := func(name string) string {
+		if v, ok := env[name]; ok {
+			return v
+		}
+		return exampleEnvironment(name)
+	}
+	c, err := LoadConfig("env:TWOKEY_CONFIG", getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Record.key(); err != nil || got.Name() != c.Record.Origin {
+		t.Errorf("the key signs as %q, %v", got.Name(), err)
+	}
+	c.Record.Origin = "another.example.com/record"
+	if _, err := c.Record.key(); err == nil || !strings.Contains(err.Error(), "correct whichever is wrong") {
+		t.Errorf("a key of another record: %v", err)
+	}
+	env["RECORD_KEY"] = "hush"
+	if c, err = LoadConfig("env:TWOKEY_CONFIG", getenv); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Record.key(); err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("no key at all: %v", err)
+	}
+	delete(env, "TWOKEY_CONFIG")
+	if _, err := LoadConfig("env:TWOKEY_CONFIG", getenv); err == nil || !strings.Contains(err.Error(), "environment variable TWOKEY_CONFIG") {
+		t.Errorf("no configuration: %v", err)
+	}
 }
 
 func TestTheExampleDescribesFourServersInTwoEnvironments(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 )
 
 type inventoryCommand struct {
-	ConfigFile  string     `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration"`
+	ConfigFile  string     `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration; env:NAME takes it from an environment variable"`
 	Kind        []string   `arg:"--kind,separate" placeholder:"KIND" help:"only this kind: secret, principal-secret, certificate, principal-certificate, acm or tls; may be given again, like all that filter"`
 	Status      []string   `arg:"--status,separate" placeholder:"STATUS" help:"only overdue, unknown, due or fine"`
 	Environment []string   `arg:"--environment,separate" placeholder:"NAME" help:"only this environment, such as prod"`

@@ -88,7 +88,7 @@ func explain(err error) string {
 }
 
 type runCommand struct {
-	ConfigFile string     `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration"`
+	ConfigFile string     `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration; env:NAME takes it from an environment variable"`
 	LogLevel   slog.Level `arg:"--log-level" default:"info" help:"how much is logged: debug, info, warn or error"`
 }
 
@@ -122,7 +122,7 @@ type configCommands struct {
 }
 
 type configCheckCommand struct {
-	ConfigFile string `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration"`
+	ConfigFile string `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration; env:NAME takes it from an environment variable"`
 }
 
 // Run prints what the configuration comes to.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,15 +37,9 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	key, err := audit.ReadKey(cfg.Record.KeyFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the record has no signing key yet; make it once: twokey audit key %s --name %s", cfg.Record.KeyFile, cfg.Record.Origin)
-	}
+	key, err := cfg.Record.key()
 	if err != nil {
 		return err
-	}
-	if key.Name() != cfg.Record.Origin {
-		return fmt.Errorf("the key in %s signs as %q, and the configuration's record.origin is %q: correct whichever is wrong", cfg.Record.KeyFile, key.Name(), cfg.Record.Origin)
 	}
 	record := audit.NewLog(key, audit.Cadence{}, now)
 	db, err := store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log})
