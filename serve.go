@@ -47,6 +47,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 	defer db.Close()
+	metrics.MustRegister(db.Metrics())
 
 	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL})
 	if err != nil {
