@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -190,4 +191,50 @@ func actionsCalled(t *testing.T) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+func TestTheAlarmsGoOffWhenTheyShould(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), need.Program(t, "promtool", "apt-get install prometheus (Debian)"), "test", "rules", "twokey.rules.test.yml")
+	cmd.Dir = filepath.Join("deploy", "prometheus")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestTheAlarmsAndTheDashboardAskForMetricsThatThereAre(t *testing.T) {
+	src := ""
+	for _, file := range []string{filepath.Join("bot", "metrics.go"), filepath.Join("store", "metrics.go")} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src += string(b)
+	}
+	exposed := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?:Name: "(twokey_[a-z_]+)"|describe\("([a-z_]+)")`).FindAllStringSubmatch(src, -1) {
+		if m[1] != "" {
+			exposed[m[1]] = true
+		} else {
+			exposed["twokey_"+m[2]] = true
+		}
+	}
+	asked := map[string]bool{}
+	for _, file := range []string{filepath.Join("prometheus", "twokey.rules.yml"), filepath.Join("grafana", "twokey.json")} {
+		b, err := os.ReadFile(filepath.Join("deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`twokey_[a-z_]+`).FindAllString(string(b), -1) {
+			name = strings.TrimSuffix(name, "_bucket")
+			asked[name] = true
+			if !exposed[name] {
+				t.Errorf("%s asks for %s, which the bot does not have", file, name)
+			}
+		}
+	}
+	for name := range exposed {
+		if !asked[name] {
+			t.Errorf("nobody looks at %s", name)
+		}
+	}
 }

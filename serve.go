@@ -47,7 +47,6 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 	defer db.Close()
-	metrics.MustRegister(db.Metrics())
 
 	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL})
 	if err != nil {
@@ -104,6 +103,8 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: cfg.Reminders.Policy}
+	schedules := ticks(cfg.Reminders, reminders)
+	metrics.MustRegister(db.Metrics(schedules))
 	progress := func(op operation.Operation) []operation.StepState {
 		return operation.Progress(runbooks[op.Kind].Steps(op), op)
 	}
@@ -127,7 +128,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 			},
 			Wake:  runner.Run,
 			Lapse: rules.Lapse,
-			Ticks: ticks(cfg.Reminders, reminders),
+			Ticks: schedules,
 		}, log)
 	})
 	g.Go(func() error { return chat.RunPoster(ctx, db, db, db, progress) })

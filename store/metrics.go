@@ -14,18 +14,24 @@ const scrapeTime = 5 * time.Second
 // Metrics counts what is in the database, when asked. Every replica counts the
 // same: take the maximum over them, not the sum.
 type Metrics struct {
-	store *Store
+	store     *Store
+	schedules map[string]bool
 
 	operations, untold, untoldAge, envelopes, record, expiring, overdue, tick *prometheus.Desc
 }
 
-// Metrics returns the store's metrics.
-func (s *Store) Metrics() *Metrics {
+// Metrics returns the store's metrics. Of the schedules that the database knows,
+// those are shown that ticks still have.
+func (s *Store) Metrics(ticks []Tick) *Metrics {
+	schedules := map[string]bool{}
+	for _, t := range ticks {
+		schedules[t.Name] = true
+	}
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("twokey_"+name, help, labels, nil)
 	}
 	return &Metrics{
-		store:      s,
+		store: s, schedules: schedules,
 		operations: describe("operations", "Operations, by kind and state; those that have ended as well.", "kind", "state"),
 		untold:     describe("untold_notices", "Messages that Slack has not taken yet."),
 		untoldAge:  describe("untold_notice_age_seconds", "How long the oldest of them has been waiting, beyond when it was to be told."),
@@ -56,7 +62,8 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 
 func (m *Metrics) collect(ctx context.Context, out chan<- prometheus.Metric) error {
 	now := m.store.now().UTC()
-	if err := m.labelled(ctx, out, m.operations, 2, "SELECT kind, state, COUNT(*) FROM operations GROUP BY kind, state"); err != nil {
+	all := func([]string) bool { return true }
+	if err := m.labelled(ctx, out, m.operations, 2, all, "SELECT kind, state, COUNT(*) FROM operations GROUP BY kind, state"); err != nil {
 		return err
 	}
 	var untold, since, envelopes, record, expiring, overdue float64
@@ -79,11 +86,12 @@ func (m *Metrics) collect(ctx context.Context, out chan<- prometheus.Metric) err
 	} {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
 	}
-	return m.labelled(ctx, out, m.tick, 1, "SELECT name, answered_at / 1000000 FROM ticks")
+	followed := func(labels []string) bool { return m.schedules[labels[0]] }
+	return m.labelled(ctx, out, m.tick, 1, followed, "SELECT name, answered_at / 1000000 FROM ticks")
 }
 
-// labelled sends a metric of each row: its labels, then its value.
-func (m *Metrics) labelled(ctx context.Context, out chan<- prometheus.Metric, desc *prometheus.Desc, labels int, query string) error {
+// labelled sends a metric of each row that is wanted: its labels, then its value.
+func (m *Metrics) labelled(ctx context.Context, out chan<- prometheus.Metric, desc *prometheus.Desc, labels int, wanted func([]string) bool, query string) error {
 	rows, err := m.store.db.QueryContext(ctx, query)
 	if err != nil {
 		return fmt.Errorf("count what is in the database: %w", err)
@@ -98,7 +106,9 @@ func (m *Metrics) labelled(ctx context.Context, out chan<- prometheus.Metric, de
 		if err := rows.Scan(append(to, &value)...); err != nil {
 			return fmt.Errorf("count what is in the database: %w", err)
 		}
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, texts...)
+		if wanted(texts) {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, texts...)
+		}
 	}
 	return rows.Err()
 }

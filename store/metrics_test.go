@@ -44,7 +44,7 @@ twokey_unhandled_envelopes 1
 		if _, err := s.Remind(t.Context(), now, []operation.Reminder{due}); err != nil {
 			t.Fatal(err)
 		}
-		if err := testutil.CollectAndCompare(s.Metrics(), strings.NewReader(want), "twokey_operations", "twokey_record_entries", "twokey_unhandled_envelopes", "twokey_expiring", "twokey_overdue"); err != nil {
+		if err := testutil.CollectAndCompare(s.Metrics(nil), strings.NewReader(want), "twokey_operations", "twokey_record_entries", "twokey_unhandled_envelopes", "twokey_expiring", "twokey_overdue"); err != nil {
 			t.Error(err)
 		}
 		if n, err := testutil.GatherAndCount(registry(t, s), "twokey_untold_notices", "twokey_untold_notice_age_seconds"); err != nil || n != 2 {
@@ -56,7 +56,7 @@ twokey_unhandled_envelopes 1
 func registry(t *testing.T, s *store.Store) *prometheus.Registry {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
-	if err := r.Register(s.Metrics()); err != nil {
+	if err := r.Register(s.Metrics(nil)); err != nil {
 		t.Fatal(err)
 	}
 	return r
