@@ -17,11 +17,12 @@ test("what stands in a message can be read and used", async (t) => {
   await composer(page).press("Enter");
   const message = page.locator("article", { hasText: "Every element" });
   await message.waitFor();
-  for (const text of ["@bob", "#general", "@approvers", /Tuesday,? 1 January 2030 at 01:00/, "as it is", "second"]) {
+  for (const text of ["@bob", "#general", "@approvers", /Tuesday,? 1 January 2030 at 01:00/, "as it is", "second", "two, at 09:35:10"]) {
     await message.getByText(text).first().waitFor();
   }
   assert.equal(await message.getByRole("link", { name: "a link" }).getAttribute("href"), "https://example.com/");
   await message.getByText("🔑").waitFor();
+  await message.getByRole("row", { name: "GetParameter mallory" }).waitFor();
   await accessible(page, "a message with every element");
 
   await message.getByRole("button", { name: "More" }).click();
