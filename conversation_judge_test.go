@@ -298,6 +298,8 @@ func normal(text string) string {
 		{"TIME", `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`}, {"DAY", `\d{4}-\d\d-\d\d`}, {"CLOCK", `\d\d:\d\d:\d\d(?:\.\d+)?`},
 		{"DIGEST", `\b[0-9a-f]{64}\b`}, {"SPAN", `\b(?:\d+m)?\d+(?:\.\d+)?m?s\b`}, {"ADDRESS", `\bp\d{16}\b`}, {"CHANNEL", `\bC0SBX\d+\b`},
 		{"expected: COUNT", `expected: \d+`}, {"left out: COUNT", `left out: \d+`}, // of what the services do all the time
+		{"EXPECTED\n", `(?m)(?:^(?:- |> \| )Expected: .*\n)+`}, // how often and when the services did it
+		{"… and COUNT more", `… and \d+ more`},
 		{"KEY", `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`},
 		{"entry N of the record", `entry \d+ of the record`}, {"tree\nSIZE", `tree\n\d+`}, // others write to the record, too
 		{"TASK", `\b[0-9a-f]{32}\b`}, {"DEPLOYMENT", `ecs-svc/\d+`}, {"PLAN", `\b[0-9a-f]{12}\b`},

@@ -222,5 +222,7 @@ func setBlockID(block slack.Block, id string) {
 		b.BlockID = id
 	case *slack.PlanBlock:
 		b.BlockID = id
+	case *slack.TableBlock:
+		b.BlockID = id
 	}
 }

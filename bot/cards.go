@@ -49,6 +49,10 @@ type Card struct {
 	// Ring mentions the approvers' group of an emergency. It is for the first post
 	// alone: the card is edited, and nobody shall be called twice.
 	Ring bool
+	// Incident is the emergency that took the operation's place, if one did, and
+	// IncidentCard its card's address; empty: not known.
+	Incident     operation.Operation
+	IncidentCard string
 	// Classic leaves out blocks that not every workspace takes.
 	Classic bool
 }
@@ -179,10 +183,15 @@ func (c Card) because() []paragraph {
 	return out
 }
 
-// room says where the operation is told, when it is not under the card alone.
+// room says where the operation, or the emergency that took its place, is told when
+// it is not under the card alone.
 func (c Card) room() []paragraph {
 	op := c.Operation
 	switch {
+	case c.Incident.RoomChannel != "":
+		return []paragraph{{line: line{bold("Follow the emergency in "), where(c.Incident.RoomChannel), say(".")}}}
+	case c.IncidentCard != "":
+		return []paragraph{{line: line{bold("Follow the emergency: "), link("its card", c.IncidentCard), say(".")}}}
 	case op.RoomChannel != "":
 		return []paragraph{{line: line{bold("Follow it in "), where(op.RoomChannel), say(".")}}}
 	case op.RoomTrouble != "":

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/twokey/twokey/operation"
@@ -150,9 +151,13 @@ func rooms() map[string]Message {
 	out["file-refused"] = FileNote(operation.Document{Name: "audit-sharepoint-prod.csv", Title: "Audit events of sharepoint/prod"}, "Slack refuses: I lack the scope files:write, which the app's manifest gives.")
 	out["page"] = Page("Emergency: <@U0ALICE> asks to disable the secret of sharepoint/prod at once. Please look at the card in <#C0PLATFORM> now. <!channel>", false, "https://acme.slack.com/archives/C0PLATFORM/p1772442000000100")
 	out["page-drill"] = Page("Emergency: <@U0ALICE> asks to disable the secret of canary/dev at once.", true, "")
-	found := "2 things stand out, and not everything was looked at.\n`sharepoint/prod`, 2026-03-01 09:00:00 – 2026-03-02 09:12:00 UTC.\n" +
-		"• 2026-03-02 08:55:00: `GetParameter` by `user mallory <!channel> *boss*` from `203.0.113.66`. Neither the service's role nor mine read it.\n" +
-		"• 2026-03-02 08:56:00: `token granted` 5 times by `key 3f1c2b9a` from `<https://evil.example|all clear>`.\n" +
+	found := "2 things stand out, and not everything was looked at.\n`sharepoint/prod`, 2026-03-01 09:00:00 – 2026-03-02 09:12:00 UTC. Events that stand out: 6, unknown: 0, expected: 12.\n" +
+		strings.Join([]string{
+			operation.Row("Verdict", "When (UTC)", "What"),
+			operation.Row("Stands out: neither the service's role nor mine read it", "2026-03-02 08:55:00", "`GetParameter` by `user mallory <!channel> *boss*` from `203.0.113.66` on `/aiconnectors/prod/sharepoint/client_secret`"),
+			operation.Row("Stands out: the same address goes on after the removal, and is not known as the service's", "2026-03-02 08:56:00 – 08:59:40", "5 × `token granted` by `key 3f1c2b9a` from `<https://evil.example|all clear>` on `Microsoft Graph`"),
+			operation.Row("Expected: ECS read it to start a task of the service", "2026-03-02 07:02:11 – 09:10:26", "12 × `GetParameters` by `the service's execution role, task 0a1b2c` from `ecs-tasks.amazonaws.com` on `/aiconnectors/prod/sharepoint/client_secret`"),
+		}, "\n") + "\n… and 2 more.\n" +
 		"Not covered:\n• CloudTrail, 2026-03-02 08:57:00 – 09:12:00 UTC: events reach CloudTrail up to 15 minutes late."
 	out["line-audit"] = Line(entry(13, operation.Verified, "Read the audit logs", found), false)
 	out["findings"] = Findings(found)

@@ -126,6 +126,12 @@ func messages() map[string]Message {
 	hostile.Reason = "<!channel> *Approved* by <@U0BOB> \u202etxt.exe\u202c <https://evil.example|Details> @everyone\u200b"
 	hostile.ChangeReference = "`CHG` & <b>"
 	card("pending-hostile", hostile, false)
+	ended := rotation(operation.Superseded)
+	ended.SupersededBy = "q4x7tz"
+	replaced := Card{Operation: ended, Steps: progress(ended), Incident: emergency(operation.Running), IncidentCard: "https://acme.slack.com/archives/C0PLATFORM/p1772442000000100"}
+	out["card-superseded-room"] = replaced.Message()
+	replaced.Incident.RoomChannel = ""
+	out["card-superseded-card"] = replaced.Message()
 	long := rotation(operation.Pending)
 	for i := range 200 {
 		long.Plan.Changes = append(long.Plan.Changes, operation.Change{What: fmt.Sprintf("parameter %d %s", i, strings.Repeat("&", 500)), To: "gone"})

@@ -529,6 +529,13 @@ func (p *poster) message(ctx context.Context, n operation.Notice, spot place, cl
 		c.Escalation = p.group(ctx, op.Plan.Policy.Escalation)
 	}
 	c.Steps = p.progress(op)
+	if op.SupersededBy != "" {
+		var err error
+		if c.Incident, err = p.ops.Operation(ctx, op.SupersededBy); err != nil { // that it ended matters more
+			p.b.log.WarnContext(ctx, "a card does not show the emergency that took its place", "operation", op.ID, "error", err)
+		}
+		c.IncidentCard = p.permalink(ctx, c.Incident.Channel, c.Incident.Card)
+	}
 	return c.Message()
 }
 

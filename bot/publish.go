@@ -26,7 +26,12 @@ func (b *Bot) Publish(ctx context.Context, in Intent, title, found string, d ope
 		return fmt.Errorf("publish in %s: %w", in.Channel, err)
 	}
 	thread := slack.MsgOptionTS(ts)
-	if _, _, err := b.api.PostMessageContext(ctx, channel, append(Findings(found).options(), thread)...); err != nil {
+	shown := Findings(found)
+	_, _, err = b.api.PostMessageContext(ctx, channel, append(shown.options(), thread)...)
+	if blocksRefused(err) { // not every workspace takes tables
+		_, _, err = b.api.PostMessageContext(ctx, channel, append(shown.unless(true).options(), thread)...)
+	}
+	if err != nil {
 		return fmt.Errorf("publish what was found: %w", err)
 	}
 	_, err = b.api.UploadFileContext(ctx, slack.UploadFileParameters{

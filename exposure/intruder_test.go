@@ -87,7 +87,7 @@ func TestAnIntruderIsFoundAndEverybodyElseIsExplained(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Log("\n" + f.Table(100).Monospaced())
+		t.Log("\n" + f.Summary())
 	}
 }
 
@@ -96,7 +96,7 @@ func TestWithoutAnIntruderNothingStandsOutAndWhatIsLateIsSaid(t *testing.T) {
 	w.emergency()
 	f := w.gather()
 	if f.Counts.StandOut != 0 || f.Counts.Expected == 0 {
-		t.Errorf("the counts are %+v\n%s", f.Counts, f.Table(100).Monospaced())
+		t.Errorf("the counts are %+v\n%s", f.Counts, f.Summary())
 	}
 	late := map[exposure.Source]bool{}
 	for _, g := range f.NotCovered {

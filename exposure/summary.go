@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/twokey/twokey/operation"
 )
 
 // Group is events that differ in their time alone.
@@ -46,22 +48,21 @@ func rank(v Verdict) int { return slices.Index([]Verdict{StandsOut, Unknown, Exp
 // summaryRoom is how long a summary may become: the chat's lines take no more.
 const summaryRoom = 2500
 
-// Summary says line by line what stands out, what somebody has to know and what
-// was not covered, in at most 2500 characters as Slack counts them. What others
-// chose stands between backquotes. The lists are cut where there is no room, and
-// say so; that something was not covered never is.
+// Summary says how much was found, shows it as a table (see [operation.Row]) with
+// what stands out first, and says what was not covered, in at most 2500 characters
+// as Slack counts them. What others chose stands between backquotes. The table and
+// the list are cut where there is no room, and say so; that something was not
+// covered never is.
 func (f Findings) Summary() string {
 	head := fmt.Sprintf("%s\n%s, %s UTC. %s", f.headline(), code(string(f.Secret)), span(f.Window.From, f.Window.To), f.counts())
 	gaps := f.gapLines()
 	room := summaryRoom - size(head) - 100
 	gapText := listed("Not covered:", gaps, room/2)
-	var lines []string
+	var rows []string
 	for _, g := range f.Groups() {
-		if g.Verdict != Expected {
-			lines = append(lines, g.line())
-		}
+		rows = append(rows, g.row())
 	}
-	body := listed("", lines, room-size(gapText))
+	body := listed(operation.Row("Verdict", "When (UTC)", "What"), rows, room-size(gapText))
 	return strings.Join(slices.DeleteFunc([]string{head, body, gapText}, func(s string) bool { return s == "" }), "\n")
 }
 
@@ -97,26 +98,21 @@ func (f Findings) counts() string {
 	return text
 }
 
-// line is one group for the thread. All that others chose stands as code.
-func (g Group) line() string {
-	times := ""
+// row is one group in the table, of few columns: it is read on phones too. All that
+// others chose stands as code.
+func (g Group) row() string {
+	var what strings.Builder
 	if g.Count > 1 {
-		times = fmt.Sprintf(" %d times", g.Count)
+		_, _ = fmt.Fprintf(&what, "%d × ", g.Count)
 	}
-	mark := ""
-	if g.Verdict == Unknown {
-		mark = "Not known: "
-	}
-	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "• %s%s: %s%s by %s", mark, span(g.At, g.Last), code(g.What), times, code(g.Who))
+	what.WriteString(code(g.What) + " by " + code(g.Who))
 	if g.Address != "" {
-		b.WriteString(" from " + code(g.Address))
+		what.WriteString(" from " + code(g.Address))
 	}
 	if g.Resource != "" {
-		b.WriteString(" on " + code(g.Resource))
+		what.WriteString(" on " + code(g.Resource))
 	}
-	b.WriteString(". " + upperFirst(plainText(g.Why)) + ".")
-	return b.String()
+	return operation.Row(upperFirst(g.Verdict.Words())+": "+plainText(g.Why), span(g.At, g.Last), what.String())
 }
 
 func (f Findings) gapLines() []string {
@@ -151,10 +147,7 @@ func listed(title string, lines []string, room int) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	var out []string
-	if title != "" {
-		out = append(out, title)
-	}
+	out := []string{title}
 	for i, line := range lines {
 		if room -= size(line) + 1; room < 0 {
 			out = append(out, fmt.Sprintf("… and %d more.", len(lines)-i))
@@ -163,58 +156,4 @@ func listed(title string, lines []string, room int) string {
 		out = append(out, line)
 	}
 	return strings.Join(out, "\n")
-}
-
-// Table is the events for people, in plain text without markup.
-type Table struct {
-	Header []string
-	Rows   [][]string
-	Left   int // groups that found no room
-}
-
-// Table shows at most that many groups of like events, what stands out first.
-func (f Findings) Table(most int) Table {
-	t := Table{Header: []string{"Verdict", "When (UTC)", "What", "Who", "From", "Why"}}
-	for i, g := range f.Groups() {
-		if i == most {
-			t.Left = len(f.Groups()) - most
-			break
-		}
-		what := g.What
-		if g.Count > 1 {
-			what = fmt.Sprintf("%d × %s", g.Count, what)
-		}
-		t.Rows = append(t.Rows, []string{g.Verdict.Words(), span(g.At, g.Last), what, g.Who, cmp.Or(g.Address, "–"), g.Why})
-	}
-	return t
-}
-
-// cellWidth bounds a column of the monospaced table.
-const cellWidth = 44
-
-// Monospaced draws the table as a code block in Slack's mrkdwn, each row one
-// line, for where there are no tables.
-func (t Table) Monospaced() string {
-	rows := append([][]string{t.Header}, t.Rows...)
-	widths := make([]int, len(t.Header))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], min(utf8.RuneCountInString(cell), cellWidth))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			if utf8.RuneCountInString(cell) > cellWidth {
-				cell = string([]rune(cell)[:cellWidth-1]) + "…"
-			}
-			line.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
-	if t.Left > 0 {
-		_, _ = fmt.Fprintf(&b, "… and %d more.\n", t.Left)
-	}
-	return "```\n" + literal().Replace(b.String()) + "```\n"
 }

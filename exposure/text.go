@@ -41,12 +41,6 @@ func code(text string) string {
 	return "`" + strings.ReplaceAll(text, "`", "'") + "`"
 }
 
-// literal takes away what would end a code span, and what Slack reads as markup
-// even there.
-func literal() *strings.Replacer {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'")
-}
-
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
 // span says two instants, the day once where it is the same.

@@ -286,20 +286,30 @@ func short(s string) string {
 	return first
 }
 
-// quote keeps lines, as a block quotation with lists.
+// quote keeps lines, as a block quotation with lists and a table.
 func quote(s string) string {
 	var out []string
-	listed := false
+	last := ""
 	for line := range strings.Lines(s) {
-		item, isItem := strings.CutPrefix(line, "• ")
-		if len(out) > 0 && (!listed || !isItem) {
+		kind, text := "", inline(line)
+		if item, isItem := strings.CutPrefix(line, "• "); isItem {
+			kind, text = "item", "- "+inline(item)
+		}
+		cells, isRow := operation.Cells(line)
+		if isRow {
+			for i, c := range cells {
+				cells[i] = inline(c)
+			}
+			kind, text = "row", "| "+strings.Join(cells, " | ")+" |"
+		}
+		if len(out) > 0 && (kind == "" || kind != last) {
 			out = append(out, ">")
 		}
-		if listed = isItem; isItem {
-			out = append(out, "> - "+inline(item))
-		} else {
-			out = append(out, "> "+inline(line))
+		out = append(out, "> "+text)
+		if isRow && last != kind {
+			out = append(out, "> |"+strings.Repeat("---|", len(cells)))
 		}
+		last = kind
 	}
 	return strings.Join(out, "\n")
 }

@@ -176,6 +176,8 @@ type Operation struct {
 	LeaseOwner string    `json:"lease_owner"`
 	LeaseUntil time.Time `json:"lease_until"`
 	EndedAt    time.Time `json:"ended_at"`
+	// SupersededBy is the emergency that took its place.
+	SupersededBy ID `json:"superseded_by,omitempty"`
 
 	// RoomChannel and RoomStatus are the operation's own channel and the pinned
 	// message in it, once they are there; RoomTrouble says why there is none.

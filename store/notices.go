@@ -252,14 +252,55 @@ func (s *Store) NoticeLater(ctx context.Context, n operation.Notice, after time.
 	return exactlyOne(done, err)
 }
 
-// RoomOpened notes the channel of an operation's own, or why it has none. It
-// comes before the room's notice is sent.
+// RoomOpened notes the channel of an operation's own, or why it has none, and has the
+// cards of the operations whose place it took show it. It comes before the room's
+// notice is sent.
 func (s *Store) RoomOpened(ctx context.Context, id operation.ID, channel operation.ChannelID, trouble string) error {
-	_, err := s.db.ExecContext(ctx, "UPDATE operations SET room_channel = $1, room_trouble = $2 WHERE id = $3", string(channel), trouble, string(id))
+	by, err := s.Operation(ctx, id)
 	if err != nil {
-		return fmt.Errorf("note the room of operation %s: %w", id, err)
+		return err
 	}
+	all, err := s.OperationsOf(ctx, by.Secret)
+	if err != nil {
+		return err
+	}
+	err = s.inTx(ctx, "note the room of operation "+string(id), func(tx *sql.Tx) error {
+		// The head's row locks out those who number notices meanwhile.
+		if _, err := tx.ExecContext(ctx, "UPDATE record_head SET size = size"); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE operations SET room_channel = $1, room_trouble = $2 WHERE id = $3", string(channel), trouble, string(id)); err != nil {
+			return err
+		}
+		for _, op := range all {
+			if op.SupersededBy != id {
+				continue
+			}
+			if err := s.showAgain(ctx, tx, op, string(channel)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.notify()
 	return nil
+}
+
+// showAgain has the card of an operation that has ended edited once for a room.
+func (s *Store) showAgain(ctx context.Context, tx *sql.Tx, op operation.Operation, room string) error {
+	t := teller{store: s, tx: tx, op: op}
+	card := operation.Notice{Key: fmt.Sprintf("card:%s:in:%s", op.ID, room), Kind: operation.NoticeCard, Lane: string(op.Channel)}
+	var known int
+	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0), COALESCE(SUM(CASE WHEN key = $1 THEN 1 ELSE 0 END), 0) FROM notices", card.Key).Scan(&t.last, &known); err != nil {
+		return fmt.Errorf("number the notices: %w", err)
+	}
+	if known > 0 {
+		return nil
+	}
+	return t.add(ctx, card)
 }
 
 // Told returns the entries that an operation's thread tells, oldest first.

@@ -162,7 +162,7 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 // by the fence.
 func (s *Store) supersede(ctx context.Context, tx *sql.Tx, others []operation.Operation, by operation.Operation) error {
 	for _, other := range others {
-		other.State, other.EndedAt = operation.Superseded, s.now()
+		other.State, other.EndedAt, other.SupersededBy = operation.Superseded, s.now(), by.ID
 		body, err := json.Marshal(other)
 		if err != nil {
 			return fmt.Errorf("encode operation %s: %w", other.ID, err)

@@ -277,6 +277,14 @@ func (k *checker) table(b object, at string) {
 		if !ok || len(cells) == 0 || len(cells) > 20 {
 			k.fail(fmt.Sprintf("%s/rows/%d", at, i), "must have between 1 and 20 items")
 		}
+		for j, c := range cells {
+			here := fmt.Sprintf("%s/rows/%d/%d", at, i, j)
+			if cell, ok := c.(map[string]any); ok {
+				k.oneOf(cell, "type", here, "raw_text", "raw_number", "rich_text")
+			} else {
+				k.fail(here, "must provide an object")
+			}
+		}
 	}
 }
 
