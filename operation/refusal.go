@@ -59,6 +59,9 @@ func IsPermanent(err error) bool {
 type NotYet struct {
 	After time.Duration // how long to wait before the next look
 	Why   string        // what is still missing, as evidence if time runs out
+	// ForPeople means that people have to do something first, who take their time:
+	// the step's own does not run meanwhile, and no worker stays with it.
+	ForPeople bool
 }
 
 // Error implements error.

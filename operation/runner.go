@@ -214,6 +214,10 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 
 // stepFailed tries again while there is time, then takes back or parks.
 func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err error) (time.Duration, error) {
+	var notYet NotYet
+	if errors.As(err, &notYet) && notYet.ForPeople {
+		return 0, r.leave(ctx, op, notYet.After)
+	}
 	if wait, again := r.again(*op, s.Within, err); again {
 		r.Log.DebugContext(ctx, "step not finished yet", "operation", op.ID, "step", s.Name, "phase", op.Phase, "error", err)
 		return wait, r.hold(ctx, op, s.Name, err)
@@ -227,6 +231,17 @@ func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err erro
 		o.Trouble, o.ParkedFrom, o.FailedStep = why, Running, op.Step
 		o.Phase, o.StepSince = Doing, time.Now()
 	})
+}
+
+// leave lets go of the operation until the reconciler of any replica wakes it.
+func (r *Runner) leave(ctx context.Context, op *Operation, wait time.Duration) error {
+	left := *op
+	left.LeaseOwner, left.LeaseUntil, left.StepSince = "", time.Now().Add(wait), time.Now()
+	stored, err := r.Writer.Change(ctx, Transition{Operation: left, From: op.State})
+	if err == nil {
+		*op = stored
+	}
+	return err
 }
 
 // undo takes the current step back, newest first.

@@ -176,6 +176,44 @@ func TestNotYetIsAskedAgain(t *testing.T) {
 	})
 }
 
+func TestAStepThatWaitsForPeopleKeepsNoWorkerAndIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, s := newDesk(t), newScript()
+		thawed := false
+		s.fail["verify b"] = func() error {
+			if !thawed {
+				return operation.NotYet{After: 5 * time.Second, Why: "it is frozen", ForPeople: true}
+			}
+			return nil
+		}
+		r, op := d.runner(s), d.confirmed(t)
+		for began := time.Now(); time.Since(began) < time.Hour; { // the step has a minute
+			looked := time.Now()
+			if err := r.Run(t.Context(), op.ID, op.Epoch); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if op, err = d.store.Operation(t.Context(), op.ID); err != nil {
+				t.Fatal(err)
+			}
+			if op.State != operation.Running || op.LeaseOwner != "" || time.Since(looked) > time.Second {
+				t.Fatalf("it is %s, leased by %q, and took %s", op.State, op.LeaseOwner, time.Since(looked))
+			}
+			if wait := time.Until(op.LeaseUntil); wait <= 0 || wait > 5*time.Second {
+				t.Fatalf("it is looked at again in %s", wait)
+			}
+			time.Sleep(time.Until(op.LeaseUntil))
+		}
+		thawed = true
+		op = d.run(t, r, op)
+		if op.State != operation.Succeeded {
+			t.Errorf("ended as %s: %s", op.State, op.Trouble)
+		}
+		expect(t, "told", d.told(t, op.ID), []string{"verified a", "verified b", "verified c"})
+		d.store.Close()
+	})
+}
+
 func TestAStepThatTakesLongSaysSoNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, s := newDesk(t), newScript()

@@ -34,11 +34,13 @@ const (
 
 // What an emergency finds out.
 const (
-	factBase    operation.Fact = "base_version"   // SSM version that the new secret replaces
-	factRemoved operation.Fact = "removed_at"     // RFC 3339
-	factShouted operation.Fact = "shouted"        // that Entra refuses the removal
-	factFrozen  operation.Fact = "frozen"         // what was told of the application being frozen
-	factStolen  operation.Fact = "leaked_version" // SSM version that holds the stolen text, where the plan could not tell
+	factBase    operation.Fact = "base_version" // SSM version that the new secret replaces
+	factRemoved operation.Fact = "removed_at"   // RFC 3339
+	factShouted operation.Fact = "shouted"      // that Entra refuses the removal
+	factFrozen  operation.Fact = "frozen"       // what was told of the application being frozen
+	// since when it has been found frozen without a break, RFC 3339
+	factFrozenSince operation.Fact = "frozen_since"
+	factStolen      operation.Fact = "leaked_version" // SSM version that holds the stolen text, where the plan could not tell
 )
 
 // History knows all operations on a secret.
@@ -546,8 +548,8 @@ func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (st
 		last.Store(refused)
 		return err
 	})
-	if err != nil {
-		return "", frozenOr(run, err, "whether the stolen secret itself is dead shows only then")
+	if err := untilThawed(run, err, "whether the stolen secret itself is dead shows only then"); err != nil {
+		return "", err
 	}
 	removed, _ := time.Parse(time.RFC3339, run.Facts[factRemoved]) // written by removeLeaked
 	run.Facts[operation.FactDead] = fmt.Sprintf("%s: gone from Entra since %s, and its secret is refused in %d of %d token requests.", namesOf(j.plan.Leaked), clock(removed), j.asked(), j.asked())
@@ -555,28 +557,46 @@ func (j emergencyJob) stolenRefused(ctx context.Context, run *operation.Run) (st
 		j.asked(), j.asked(), last.Load().Codes[0], clock(removed.Add(tokenLife))), nil
 }
 
-// newTokens proves the new secret, and says so when it cannot because somebody
+// newTokens proves the new secret, and waits while it cannot because somebody
 // froze the application.
 func (j emergencyJob) newTokens(ctx context.Context, run *operation.Run) (string, error) {
 	text, err := j.pendingText(ctx, run)
 	if err != nil {
 		return "", err
 	}
-	if err := j.inBursts(ctx, func(ctx context.Context) error { return j.token(ctx, text) }); err != nil {
-		return "", frozenOr(run, err, "the new secret waits until then")
+	err = j.inBursts(ctx, func(ctx context.Context) error { return j.token(ctx, text) })
+	if err := untilThawed(run, err, "the new secret waits until then"); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("%d of %d fresh token requests granted in a row with key %s.", j.asked(), j.asked(), run.Facts[factNewKey]), nil
 }
 
-// frozenOr tells people once that the application is frozen, where that is what
-// err means.
-func frozenOr(run *operation.Run, err error, consequence string) error {
+// thawWait is how long an emergency waits for a thaw before it parks, so that
+// people can retry it or take it on by hand.
+const thawWait = 24 * time.Hour
+
+// untilThawed waits where err means that the application is frozen, and says so
+// once. Two people froze it, and two people thaw it: that takes as long as it takes.
+func untilThawed(run *operation.Run, err error, consequence string) error {
 	var f frozen
-	if errors.As(err, &f) && run.Facts[factFrozen] != consequence {
-		run.Facts[factFrozen] = consequence
-		run.Say("The application is frozen (AADSTS%d): no secret of it gets a token until two people thaw it, and %s. I look again every few seconds. To thaw it, use the button on the freeze's card.", ApplicationDisabled, consequence)
+	switch {
+	case err == nil:
+		delete(run.Facts, factFrozenSince)
+		return nil
+	case !errors.As(err, &f):
+		return err
 	}
-	return err
+	if run.Facts[factFrozen] != consequence {
+		run.Facts[factFrozen] = consequence
+		run.Say("The application is frozen (AADSTS%d): no secret of it gets a token until two people thaw it, and %s. I look again every few seconds and go on by myself; after a day I park. To thaw it, use the button on the freeze's card.", ApplicationDisabled, consequence)
+	}
+	since, err := time.Parse(time.RFC3339, run.Facts[factFrozenSince])
+	if err != nil { // it has just begun
+		since = run.Now()
+		run.Facts[factFrozenSince] = since.UTC().Format(time.RFC3339)
+	}
+	f.notYet.ForPeople = run.Now().Sub(since) < thawWait
+	return f
 }
 
 // serves is the proof that the service works again.
