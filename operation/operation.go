@@ -188,6 +188,10 @@ type Operation struct {
 	// Envelope is the chat's id of the request: the same envelope twice is one
 	// operation.
 	Envelope string `json:"envelope"`
+
+	// Forged is set on what was read from the store and is not as this program
+	// wrote it: nothing in it may be believed.
+	Forged bool `json:"-"`
 }
 
 // Lane is the queue in which the operation's thread is told: its channel's or,

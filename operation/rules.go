@@ -70,6 +70,7 @@ const (
 	CodeNotInState       Code = "not_in_state"
 	CodeNoReturn         Code = "no_return"
 	CodeTyped            Code = "not_typed"
+	CodeForged           Code = "forged"
 )
 
 // MaxReason bounds what people write, in runes.
@@ -269,6 +270,9 @@ func (r *Rules) withCard(ctx context.Context, click Click) (Operation, error) {
 
 func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operation, error) {
 	now := r.Now()
+	if op.Forged {
+		return op, r.distrust(ctx, op)
+	}
 	if err := fits(op, click, now); err != nil {
 		return op, err
 	}
@@ -284,6 +288,27 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 		return op, err
 	}
 	return r.Writer.Change(ctx, t)
+}
+
+// distrust ends an operation whose row was changed past this program: a person has
+// to look, and nothing in it is done. It returns the refusal for who clicked.
+func (r *Rules) distrust(ctx context.Context, op Operation) error {
+	refusal := Refuse(CodeForged, "The row of this operation was changed in the database, and not by me, so nothing in it counts and nothing more of it is done. Find out who can write to the database, look at the secret by hand, and ask again.")
+	to, ok := Next(op.State, Distrust)
+	if !ok { // nothing of it runs: a request lapses by itself
+		return refusal
+	}
+	now, moved := r.Now(), op
+	moved.State, moved.EndedAt, moved.Trouble = to, now, refusal.Text
+	moved.LeaseOwner, moved.LeaseUntil = "", time.Time{}
+	moved.Approver = Person{Person: "nobody", Name: "nobody"} // whoever stands there, it is not known that they confirmed
+	_, err := r.Writer.Change(ctx, Transition{Operation: moved, From: op.State, Entries: []Entry{{
+		At: now, Operation: op.ID, Secret: op.Secret, Event: Distrust, State: to, Outcome: Failed, Code: CodeForged, Text: refusal.Text,
+	}}})
+	if err != nil && !errors.Is(err, ErrStale) {
+		return fmt.Errorf("end operation %s, whose row is forged: %w", op.ID, err)
+	}
+	return refusal
 }
 
 // inTheWay finds what a confirmed emergency ends. Anything else that is confirmed

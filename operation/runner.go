@@ -64,6 +64,15 @@ func (r *Runner) Run(ctx context.Context, id ID, epoch int64) error {
 	if err != nil {
 		return fmt.Errorf("claim operation %s: %w", id, err)
 	}
+	if op.Forged {
+		err := r.Rules.distrust(ctx, op)
+		r.Log.ErrorContext(ctx, "an operation's row was changed in the database, and not by this program; it is not run", "operation", id, "error", err)
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			return nil
+		}
+		return err
+	}
 	over := time.Now().Add(shift)
 	for {
 		wait, err := r.advance(ctx, &op)

@@ -44,17 +44,18 @@ const (
 	TakeBack  Event = "take_back" // the last undo was verified
 	HandOver  Event = "hand_over"
 	Supersede Event = "supersede"
+	Distrust  Event = "distrust" // its row in the store is not as this program wrote it
 )
 
 // table is the whole of it: what is not in it is refused.
 func table() map[State]map[Event]State {
 	return map[State]map[Event]State{
 		Pending:  {Confirm: Approved, Deny: Denied, Cancel: Cancelled, Lapse: Lapsed, Supersede: Superseded},
-		Approved: {Begin: Running, Void: Voided, Supersede: Superseded},
-		Running:  {Wait: Waiting, Finish: Succeeded, Fail: Undoing, Park: Parked, Supersede: Superseded},
-		Waiting:  {Resume: Running, Supersede: Superseded},
-		Undoing:  {TakeBack: TakenBack, Park: Parked, Supersede: Superseded},
-		Parked:   {Retry: Running, Undo: Undoing, HandOver: HandedOver, Supersede: Superseded},
+		Approved: {Begin: Running, Void: Voided, Supersede: Superseded, Distrust: HandedOver},
+		Running:  {Wait: Waiting, Finish: Succeeded, Fail: Undoing, Park: Parked, Supersede: Superseded, Distrust: HandedOver},
+		Waiting:  {Resume: Running, Supersede: Superseded, Distrust: HandedOver},
+		Undoing:  {TakeBack: TakenBack, Park: Parked, Supersede: Superseded, Distrust: HandedOver},
+		Parked:   {Retry: Running, Undo: Undoing, HandOver: HandedOver, Supersede: Superseded, Distrust: HandedOver},
 	}
 }
 
@@ -88,7 +89,7 @@ func States() []State {
 
 // Events lists all events that move an operation.
 func Events() []Event {
-	return []Event{Confirm, Deny, Cancel, Lapse, Begin, Void, Wait, Resume, Finish, Fail, Park, Retry, Undo, TakeBack, HandOver, Supersede}
+	return []Event{Confirm, Deny, Cancel, Lapse, Begin, Void, Wait, Resume, Finish, Fail, Park, Retry, Undo, TakeBack, HandOver, Supersede, Distrust}
 }
 
 // Words says the state as a person would.

@@ -42,7 +42,7 @@ func chart() string {
 	for _, from := range operation.States() {
 		byTarget := map[operation.State][]string{}
 		for _, event := range operation.Events() {
-			if to, ok := operation.Next(from, event); ok && event != operation.Supersede {
+			if to, ok := operation.Next(from, event); ok && event != operation.Supersede && event != operation.Distrust {
 				byTarget[to] = append(byTarget[to], string(event))
 			}
 		}
@@ -55,7 +55,7 @@ func chart() string {
 			fmt.Fprintf(&b, "    %s --> [*]\n", from)
 		}
 	}
-	b.WriteString("```\nEvery open state also goes to `superseded` when an emergency takes its place.\n")
+	b.WriteString("```\nEvery open state also goes to `superseded` when an emergency takes its place; a confirmed one to `handed_over` when its row was forged.\n")
 	return b.String()
 }
 
@@ -63,6 +63,15 @@ func TestEveryOpenStateGivesWayToAnEmergency(t *testing.T) {
 	for _, s := range operation.States() {
 		to, ok := operation.Next(s, operation.Supersede)
 		if ok != s.Open() || ok && to != operation.Superseded {
+			t.Errorf("%s: %s, %v", s, to, ok)
+		}
+	}
+}
+
+func TestEveryConfirmedStateEndsWhenItsRowIsForged(t *testing.T) {
+	for _, s := range operation.States() {
+		to, ok := operation.Next(s, operation.Distrust)
+		if ok != (s.Open() && s != operation.Pending) || ok && to != operation.HandedOver {
 			t.Errorf("%s: %s, %v", s, to, ok)
 		}
 	}

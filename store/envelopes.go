@@ -38,7 +38,7 @@ const (
 
 // insertEnvelope is prepared once: an acknowledgement waits for it, and parsing
 // SQL costs as much as running it.
-const insertEnvelope = "INSERT INTO envelopes (id, body, claimed_until) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
+const insertEnvelope = "INSERT INTO envelopes (id, body, vouched, claimed_until) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING"
 
 // Receive makes envelopes durable: when it returns nil, each will be handled,
 // once, whatever crashes. All of them or none. They are handled at once in this
@@ -65,20 +65,20 @@ func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
 // needs no transaction around it.
 func (s *Store) keepEnvelopes(ctx context.Context, envelopes []Envelope, until int64) ([]Envelope, error) {
 	if len(envelopes) == 1 {
-		return keepAll(ctx, s.insert, envelopes, until)
+		return s.keepAll(ctx, s.insert, envelopes, until)
 	}
 	var fresh []Envelope
 	err := s.inTx(ctx, "keep them together", func(tx *sql.Tx) (err error) {
-		fresh, err = keepAll(ctx, tx.StmtContext(ctx, s.insert), envelopes, until)
+		fresh, err = s.keepAll(ctx, tx.StmtContext(ctx, s.insert), envelopes, until)
 		return err
 	})
 	return fresh, err
 }
 
-func keepAll(ctx context.Context, insert *sql.Stmt, envelopes []Envelope, until int64) ([]Envelope, error) {
+func (s *Store) keepAll(ctx context.Context, insert *sql.Stmt, envelopes []Envelope, until int64) ([]Envelope, error) {
 	var fresh []Envelope
 	for _, e := range envelopes {
-		err := exactlyOne(insert.ExecContext(ctx, e.ID, string(e.Body), until))
+		err := exactlyOne(insert.ExecContext(ctx, e.ID, string(e.Body), s.vouchEnvelope(e), until))
 		if errors.Is(err, operation.ErrStale) {
 			continue // known
 		}
@@ -154,6 +154,13 @@ func (s *Store) takeUp(ctx context.Context) error {
 			return fmt.Errorf("take envelope %s up: %w", l.ID, err)
 		}
 		l.attempts++
+		if !genuine(l.vouched, s.vouchEnvelope(l.Envelope)) {
+			if err := s.recordForged(ctx, "envelope", l.ID); err != nil {
+				return err
+			}
+			s.local.handled(l.ID)
+			continue
+		}
 		if l.attempts > maxAttempts {
 			s.log.ErrorContext(ctx, "an envelope could not be handled and is given up", "envelope", l.ID, "attempts", l.attempts)
 			s.local.handled(l.ID)
@@ -167,10 +174,11 @@ func (s *Store) takeUp(ctx context.Context) error {
 type lostEnvelope struct {
 	Envelope
 	attempts int
+	vouched  string
 }
 
 func (s *Store) lostEnvelopes(ctx context.Context, now int64) ([]lostEnvelope, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts FROM envelopes WHERE handled_at = 0 AND claimed_until <= $1 LIMIT $2", now, takeUpLimit)
+	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts, vouched FROM envelopes WHERE handled_at = 0 AND claimed_until <= $1 LIMIT $2", now, takeUpLimit)
 	if err != nil {
 		return nil, fmt.Errorf("look for lost envelopes: %w", err)
 	}
@@ -179,7 +187,7 @@ func (s *Store) lostEnvelopes(ctx context.Context, now int64) ([]lostEnvelope, e
 	for rows.Next() {
 		var l lostEnvelope
 		var body string
-		if err := rows.Scan(&l.ID, &body, &l.attempts); err != nil {
+		if err := rows.Scan(&l.ID, &body, &l.attempts, &l.vouched); err != nil {
 			return nil, fmt.Errorf("read a lost envelope: %w", err)
 		}
 		l.Body = json.RawMessage(body)

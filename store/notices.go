@@ -136,10 +136,10 @@ func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice
 	if err != nil {
 		return fmt.Errorf("encode the entry of %s: %w", n.Key, err)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before, round, reminder)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before, round, reminder, vouched)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 		n.ID, n.Key, string(n.Kind), n.Lane, string(n.Channel), string(n.User), string(n.Operation), string(entry), n.Document, n.Text, micros(s.now()), micros(n.NotBefore),
-		int64(n.Round), int64(n.Reminder))
+		int64(n.Round), int64(n.Reminder), s.vouchNotice(n, string(entry)))
 	if err != nil {
 		return fmt.Errorf("write down %s: %w", n.Key, err)
 	}
@@ -167,6 +167,12 @@ func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) 
 		if errors.Is(err, sql.ErrNoRows) {
 			return n, false, nil
 		}
+		if errors.Is(err, errForgedNotice) {
+			err = s.dropForged(ctx, n)
+			if err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return n, false, fmt.Errorf("look for a notice: %w", err)
 		}
@@ -182,28 +188,42 @@ func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) 
 	}
 }
 
+// errForgedNotice is of a notice that twokey did not write.
+var errForgedNotice = errors.New("the notice is not twokey's own")
+
+// dropForged strikes off what somebody else wanted told in the bot's name.
+func (s *Store) dropForged(ctx context.Context, n operation.Notice) error {
+	if _, err := s.db.ExecContext(ctx, "UPDATE notices SET sent_at = $1 WHERE id = $2 AND sent_at = 0", micros(s.now()), n.ID); err != nil {
+		return err
+	}
+	return s.recordForged(ctx, "notice", n.Key)
+}
+
 func noticeClaim(n operation.Notice) string {
 	return fmt.Sprintf("notice %d by claim %d", n.ID, n.Claim)
 }
 
 func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error) {
-	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder FROM notices n
+	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder, vouched FROM notices n
 		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2
 		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.lane = n.lane AND e.id < n.id)
 		ORDER BY id LIMIT 1`, micros(s.now()), micros(time.Now()))
 	var (
-		n                              operation.Notice
-		kind, channel, user, id, entry string
-		created, claim                 int64
+		n                                       operation.Notice
+		kind, channel, user, id, entry, vouched string
+		created, claim                          int64
 	)
-	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim, &n.Round, &n.Reminder); err != nil {
+	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim, &n.Round, &n.Reminder, &vouched); err != nil {
 		return n, 0, err
+	}
+	n.Kind, n.Channel, n.User = operation.NoticeKind(kind), operation.ChannelID(channel), operation.UserID(user)
+	n.Operation, n.CreatedAt = operation.ID(id), instant(created)
+	if !genuine(vouched, s.vouchNotice(n, entry)) {
+		return n, claim, errForgedNotice
 	}
 	if err := json.Unmarshal([]byte(entry), &n.Entry); err != nil {
 		return n, 0, fmt.Errorf("decode the entry of %s: %w", n.Key, err)
 	}
-	n.Kind, n.Channel, n.User = operation.NoticeKind(kind), operation.ChannelID(channel), operation.UserID(user)
-	n.Operation, n.CreatedAt = operation.ID(id), instant(created)
 	return n, claim, nil
 }
 

@@ -12,26 +12,29 @@ import (
 )
 
 // columns are those of an operation, in the order that scan reads.
-const columns = "state, epoch, card, due, lease_owner, lease_until, room_channel, room_status, room_trouble, body"
+const columns = "id, state, epoch, card, due, lease_owner, lease_until, room_channel, room_status, room_trouble, body, vouched"
 
 type scanner interface{ Scan(dest ...any) error }
 
 // scan reads one operation. The columns that others change count, not the body.
-func scan(row scanner) (operation.Operation, error) {
+func (s *Store) scan(row scanner) (operation.Operation, error) {
 	var (
 		op              operation.Operation
+		id, vouched     string
 		state, card     string
 		owner, body     string
 		channel, status string
 		trouble         string
 		epoch, due, end int64
 	)
-	if err := row.Scan(&state, &epoch, &card, &due, &owner, &end, &channel, &status, &trouble, &body); err != nil {
+	if err := row.Scan(&id, &state, &epoch, &card, &due, &owner, &end, &channel, &status, &trouble, &body, &vouched); err != nil {
 		return op, err
 	}
-	if err := json.Unmarshal([]byte(body), &op); err != nil {
+	forged := s.recorder != nil && !genuine(vouched, s.vouchOperation(operation.ID(id), operation.State(state), body))
+	if err := json.Unmarshal([]byte(body), &op); err != nil && !forged {
 		return op, fmt.Errorf("decode the operation: %w", err)
 	}
+	op.Forged, op.ID = forged, operation.ID(id)
 	op.State, op.Epoch, op.Card = operation.State(state), epoch, operation.MessageID(card)
 	op.Due, op.LeaseOwner, op.LeaseUntil = instant(due), owner, instant(end)
 	op.RoomChannel, op.RoomStatus, op.RoomTrouble = operation.ChannelID(channel), operation.MessageID(status), trouble
@@ -40,7 +43,7 @@ func scan(row scanner) (operation.Operation, error) {
 
 // Operation implements operation.Reader.
 func (s *Store) Operation(ctx context.Context, id operation.ID) (operation.Operation, error) {
-	op, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE id = $1", string(id)))
+	op, err := s.scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE id = $1", string(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return op, operation.ErrUnknown
 	}
@@ -57,7 +60,7 @@ func (s *Store) OpenOperations(ctx context.Context, secret operation.SecretName)
 
 // Asked implements operation.Reader.
 func (s *Store) Asked(ctx context.Context, envelope string) (operation.Operation, bool, error) {
-	op, err := scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE envelope = $1", envelope))
+	op, err := s.scan(s.db.QueryRowContext(ctx, "SELECT "+columns+" FROM operations WHERE envelope = $1", envelope))
 	if errors.Is(err, sql.ErrNoRows) {
 		return op, false, nil
 	}
@@ -83,10 +86,10 @@ func (s *Store) Create(ctx context.Context, op operation.Operation, entries []op
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO operations
-			(id, kind, secret, state, epoch, requester_person, approver_person, envelope, channel, requested_at, lapses_at, body)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			(id, kind, secret, state, epoch, requester_person, approver_person, envelope, channel, requested_at, lapses_at, body, vouched)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			string(op.ID), string(op.Kind), string(op.Secret), string(op.State), op.Epoch, string(op.Requester.Person), string(op.Approver.Person),
-			op.Envelope, string(op.Channel), micros(op.RequestedAt), micros(op.LapsesAt), string(body))
+			op.Envelope, string(op.Channel), micros(op.RequestedAt), micros(op.LapsesAt), string(body), s.vouchOperation(op.ID, op.State, string(body)))
 		if uniqueViolation(err) {
 			return operation.ErrOpen
 		}
@@ -123,9 +126,9 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 			return err
 		}
 		done, err := tx.ExecContext(ctx, `UPDATE operations
-			SET state = $1, epoch = $2, approver_person = $3, due = $4, lease_owner = $5, lease_until = $6, body = $7
-			WHERE id = $8 AND state = $9 AND epoch = $10`,
-			string(op.State), op.Epoch, string(op.Approver.Person), micros(op.Due), op.LeaseOwner, micros(op.LeaseUntil), string(body),
+			SET state = $1, epoch = $2, approver_person = $3, due = $4, lease_owner = $5, lease_until = $6, body = $7, vouched = $8
+			WHERE id = $9 AND state = $10 AND epoch = $11`,
+			string(op.State), op.Epoch, string(op.Approver.Person), micros(op.Due), op.LeaseOwner, micros(op.LeaseUntil), string(body), s.vouchOperation(op.ID, op.State, string(body)),
 			string(op.ID), string(t.From), t.Operation.Epoch)
 		if err := exactlyOne(done, err); err != nil {
 			return err
@@ -159,22 +162,28 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 }
 
 // supersede ends other operations, wherever they stand: their workers are stopped
-// by the fence.
+// by the fence. They may have come further since they were read, so they are read
+// once more under the update's own lock.
 func (s *Store) supersede(ctx context.Context, tx *sql.Tx, others []operation.Operation, by operation.Operation) error {
-	for _, other := range others {
-		other.State, other.EndedAt, other.SupersededBy = operation.Superseded, s.now(), by.ID
+	for _, read := range others {
+		other, err := s.scan(tx.QueryRowContext(ctx, `UPDATE operations SET state = 'superseded', epoch = epoch + 1, lease_owner = '', lease_until = 0
+			WHERE id = $1 AND state IN ('pending', 'approved', 'running', 'waiting', 'undoing', 'parked') RETURNING `+columns, string(read.ID)))
+		if errors.Is(err, sql.ErrNoRows) {
+			continue // it has ended by itself
+		}
+		if err != nil {
+			return fmt.Errorf("supersede operation %s: %w", read.ID, err)
+		}
+		other.EndedAt, other.SupersededBy = s.now(), by.ID
 		body, err := json.Marshal(other)
 		if err != nil {
 			return fmt.Errorf("encode operation %s: %w", other.ID, err)
 		}
-		done, err := tx.ExecContext(ctx, `UPDATE operations SET state = 'superseded', epoch = epoch + 1, lease_owner = '', lease_until = 0, body = $1
-			WHERE id = $2 AND state IN ('pending', 'approved', 'running', 'waiting', 'undoing', 'parked')`, string(body), string(other.ID))
-		if err := exactlyOne(done, err); errors.Is(err, operation.ErrStale) {
-			continue // it has ended by itself
-		} else if err != nil {
+		done, err := tx.ExecContext(ctx, "UPDATE operations SET body = $1, vouched = $2 WHERE id = $3",
+			string(body), s.vouchOperation(other.ID, other.State, string(body)), string(other.ID))
+		if err := exactlyOne(done, err); err != nil {
 			return fmt.Errorf("supersede operation %s: %w", other.ID, err)
 		}
-		other.Epoch++
 		recorded, err := s.recorder.Append(ctx, tx, []operation.Entry{{
 			At: s.now(), Operation: other.ID, Secret: other.Secret, Event: operation.Supersede, State: operation.Superseded, Epoch: other.Epoch,
 			Outcome: operation.Noted, By: &by.Approver, Digest: other.Digest, Text: fmt.Sprintf("Emergency %s has taken this operation's place. What it left behind is cleared up there.", by.ID),
@@ -208,7 +217,7 @@ func (s *Store) Record(ctx context.Context, entries []operation.Entry) error {
 // Claim implements operation.Leases.
 func (s *Store) Claim(ctx context.Context, id operation.ID, epoch int64, owner string, lease time.Duration) (operation.Operation, error) {
 	now := time.Now()
-	op, err := scan(s.db.QueryRowContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = $1, lease_until = $2
+	op, err := s.scan(s.db.QueryRowContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = $1, lease_until = $2
 		WHERE id = $3 AND epoch = $4 AND (lease_owner = '' OR lease_until <= $5) RETURNING `+columns,
 		owner, micros(now.Add(lease)), string(id), epoch, micros(now)))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -264,7 +273,7 @@ func (s *Store) Operations(ctx context.Context, f Filter) ([]operation.Operation
 	if err != nil {
 		return nil, fmt.Errorf("list operations: %w", err)
 	}
-	return collect(rows)
+	return s.collect(rows)
 }
 
 // OperationsOf returns the newest operations on a secret, open and ended.
@@ -272,11 +281,11 @@ func (s *Store) OperationsOf(ctx context.Context, secret operation.SecretName) (
 	return s.Operations(ctx, Filter{Secret: secret})
 }
 
-func collect(rows *sql.Rows) ([]operation.Operation, error) {
+func (s *Store) collect(rows *sql.Rows) ([]operation.Operation, error) {
 	defer func() { _ = rows.Close() }()
 	var out []operation.Operation
 	for rows.Next() {
-		op, err := scan(rows)
+		op, err := s.scan(rows)
 		if err != nil {
 			return nil, err
 		}

@@ -198,7 +198,7 @@ func (s *Store) reconcile(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return next, fmt.Errorf("look for due and lost operations: %w", err)
 	}
-	found, err := collect(rows)
+	found, err := s.collect(rows)
 	if err != nil {
 		return next, err
 	}
@@ -237,8 +237,8 @@ func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time
 		return fmt.Errorf("encode operation %s: %w", op.ID, err)
 	}
 	err = s.inTx(ctx, "wake operation "+string(op.ID), func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = '', lease_until = $1, body = $2
-			WHERE id = $3 AND epoch = $4 AND state = $5`, micros(wall.Add(wakeTime)), string(body), string(op.ID), op.Epoch, string(op.State))
+		done, err := tx.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = '', lease_until = $1, body = $2, vouched = $3
+			WHERE id = $4 AND epoch = $5 AND state = $6`, micros(wall.Add(wakeTime)), string(body), s.vouchOperation(op.ID, op.State, string(body)), string(op.ID), op.Epoch, string(op.State))
 		if err := exactlyOne(done, err); err != nil {
 			return err
 		}

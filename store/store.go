@@ -38,6 +38,8 @@ type Recorder interface {
 	// Seal returns the record's head, signed, if it is due: always when an
 	// operation has ended. It refuses to sign over a record that was tampered with.
 	Seal(ctx context.Context, tx *sql.Tx, ended bool) (text string, sealed bool, err error)
+	// Vouch makes a code over parts that nobody can make without the record's key.
+	Vouch(parts ...string) string
 }
 
 // Store is the database. It is safe for concurrent use.

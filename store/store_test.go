@@ -450,3 +450,35 @@ func TestAnAddressThatIsNoneSaysWhatToWrite(t *testing.T) {
 		}
 	}
 }
+
+// An emergency ends a rotation that goes on while the emergency's second key is
+// judged: what it ends is the rotation as it stands, not as it was read.
+func TestAnEmergencyEndsARotationThatWentOnMeanwhile(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		op := create(t, s, request("op1", "a/prod"))
+		read, err := s.Change(t.Context(), confirm(op))
+		if err != nil {
+			t.Fatal(err)
+		}
+		further := operation.Transition{Operation: read, From: read.State, Entries: []operation.Entry{{At: time.Now(), Operation: op.ID, Outcome: operation.Noted, Text: "begun"}}}
+		further.Operation.State, further.Operation.Facts = operation.Running, map[operation.Fact]string{"new_key": "k"}
+		if n, found, err := s.ClaimNotice(t.Context(), "test", time.Minute); !found || err != nil || n.Kind != operation.NoticeCard {
+			t.Fatalf("%+v, %v", n, err)
+		}
+		if _, err := s.Change(t.Context(), further); err != nil {
+			t.Fatal(err)
+		}
+		urgent := request("op2", "a/prod")
+		urgent.Kind = "emergency"
+		end := confirm(create(t, s, urgent))
+		end.Supersedes = []operation.Operation{read}
+		if _, err := s.Change(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+		after, err := s.Operation(t.Context(), "op1")
+		if err != nil || after.State != operation.Superseded || after.Forged || after.Facts["new_key"] != "k" || after.Epoch != read.Epoch+2 {
+			t.Errorf("%+v, %v", after, err)
+		}
+	})
+}
