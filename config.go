@@ -23,6 +23,7 @@ import (
 // Printing it shows no secret: what may hold one is an [operation.Secret].
 type Config struct {
 	Database   operation.Secret // "sqlite:<file>" or "postgres://…", which may carry a password
+	Plans      string           // folder of Terraform's plans, for nobody else to read
 	Listen     string           // host:port of health and metrics
 	Slack      SlackConfig
 	Approvers  operation.GroupID // who may confirm, where a secret names no others
@@ -206,7 +207,13 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "reminders   %s\n", c.Reminders)
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
-	fmt.Fprintf(&b, "tls         %s\n\n", describeTLS(c.TLS))
+	fmt.Fprintf(&b, "tls         %s\n", describeTLS(c.TLS))
+	for _, s := range c.Targets {
+		if s.Module.Directory != "" {
+			fmt.Fprintf(&b, "terraform   %s: %s\n", s.Name, s.Module)
+		}
+	}
+	b.WriteString("\n")
 
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "SECRET\tPARAMETER\tECS SERVICE\tVARIABLE\tTEST CALL\tLIVES\tOVERLAP\tCONFIRMED BY\tWITHIN\tCHANGE REFERENCE\tOWNER") // the builder takes everything

@@ -19,6 +19,7 @@ import (
 // configFile is the shape of the file; every key that exists is here.
 type configFile struct {
 	Database   source           `yaml:"database"`
+	Plans      strict.Text      `yaml:"terraform_plans"`
 	Listen     strict.Text      `yaml:"listen"`
 	Slack      slackSection     `yaml:"slack"`
 	Approvers  strict.Text      `yaml:"approvers"`
@@ -109,6 +110,7 @@ func (r *configReader) mistake(at strict.Position, format string, args ...any) {
 func (r *configReader) config(f *configFile) *Config {
 	c := &Config{
 		Database: r.database(f.Database),
+		Plans:    f.Plans.Or("twokey-plans"),
 		Listen:   r.listen(f.Listen),
 		Slack:    r.slack(f.Slack),
 		Entra:    r.entra(f.Entra),

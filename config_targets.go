@@ -27,12 +27,21 @@ type settings struct {
 	ChangeReference strict.Text  `yaml:"change_reference"`
 	Owner           ownerSection `yaml:"owner"`
 	Canary          strict.Text  `yaml:"canary"` // true: drills are held with it
+
+	Terraform terraformSection `yaml:"terraform"`
 }
 
 type ecsSection struct {
 	Cluster  strict.Text `yaml:"cluster"`
 	Service  strict.Text `yaml:"service"`
 	Variable strict.Text `yaml:"variable"`
+}
+
+// terraformSection is where a secret is written down as code.
+type terraformSection struct {
+	Directory   strict.Text `yaml:"directory"`
+	Program     strict.Text `yaml:"program"`
+	AllowRevert strict.Text `yaml:"allow_revert"`
 }
 
 type mcpSection struct {
@@ -75,6 +84,7 @@ func (o *override) texts() []*strict.Text {
 		&o.MCP.URL, &o.MCP.Health, &o.MCP.Tool, &o.MCP.Expect,
 		&o.Lifetime, &o.Overlap, &o.Lapse, &o.ChangeReference, &o.Canary, &o.Approvers, &o.Requesters,
 		&o.Owner.Name, &o.Owner.Channel, &o.Owner.Escalation,
+		&o.Terraform.Directory, &o.Terraform.Program, &o.Terraform.AllowRevert,
 	}
 }
 
@@ -260,6 +270,7 @@ func (p *pattern) target(o override, c *Config) runbook.Target {
 		Owner:                  p.owner(o.Owner, "owner"),
 		Policy:                 operation.Policy{Approvers: c.Approvers, Requesters: c.Requesters, Channel: c.Slack.OperationsChannel, Lapse: p.lapse(o.Lapse), Escalation: c.Escalation},
 		Canary:                 p.yes(o.Canary, "canary"),
+		Module:                 p.module(o.Terraform),
 	}
 	t.Overlap, t.OverlapUntilExpiry = p.overlap(o.Overlap)
 	if !regexp.MustCompile(`^(aws/ssm|alias/[A-Za-z0-9/_-]+|arn:[a-z-]+:kms:\S+|(mrk-)?[0-9a-f-]{32,36})$`).MatchString(t.KMSKey) {
@@ -355,6 +366,28 @@ func (p *pattern) endpoint(m mcpSection) runbook.Endpoint {
 		p.absent[a] = append(p.absent[a], p.name)
 	}
 	return e
+}
+
+// module reads where Terraform provisions the secret; without a directory nobody
+// asks Terraform anything.
+func (p *pattern) module(t terraformSection) runbook.Module {
+	programs := []string{"terraform", "terragrunt", "tofu"}
+	m := runbook.Module{Program: t.Program.Or(programs[0]), AllowRevert: p.yes(t.AllowRevert, "terraform.allow_revert")}
+	if !slices.Contains(programs, m.Program) {
+		p.mistake(t.Program.At, "terraform.program must be terraform, terragrunt or tofu; %s", near.Hint(m.Program, programs))
+	}
+	if !t.Directory.IsSet() {
+		for _, other := range []strict.Text{t.Program, t.AllowRevert} {
+			if other.IsSet() {
+				a := absence{other.At, "terraform.directory", "directory: infra/initial/mcps/{mcp}"}
+				p.absent[a] = append(p.absent[a], p.name)
+				break
+			}
+		}
+		return runbook.Module{}
+	}
+	m.Directory = p.fill(t.Directory, "terraform.directory")
+	return m
 }
 
 // arguments fills placeholders in the texts of a test call's arguments. Other

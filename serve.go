@@ -25,6 +25,7 @@ import (
 	"github.com/twokey/twokey/incident"
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/integrations/mcp"
+	"github.com/twokey/twokey/integrations/terraform"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/scheduler"
@@ -65,10 +66,11 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 
+	code := terraform.New(terraform.Options{Folder: cfg.Plans, Environ: os.Environ()}, now)
 	rotate := &runbook.Rotate{
 		Targets: map[operation.SecretName]runbook.Target{}, Apps: directory, Tokens: directory,
 		Params: cloud, Labels: cloud, ECS: cloud, MCP: mcp.New(mcp.Options{}, now), Proof: cmp.Or(cfg.Pace.Proof, runbook.DefaultProof()),
-		Patience: cfg.Pace.Patience,
+		Patience: cfg.Pace.Patience, Terraform: code,
 	}
 	for _, t := range cfg.Targets {
 		rotate.Targets[t.Name] = t
@@ -133,6 +135,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	})
 	g.Go(func() error { return chat.RunPoster(ctx, db, db, db, progress) })
 	g.Go(func() error { return nudge(ctx, db, chat) })
+	g.Go(func() error { return code.Run(ctx) })
 	g.Go(func() error {
 		if err := emergency.Learn(ctx); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "not every client id could be read; an emergency will have to", "error", err)

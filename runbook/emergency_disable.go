@@ -395,7 +395,8 @@ func (e *Emergency) Steps(op operation.Operation) []operation.Step {
 		operation.Step{Name: StepAudit, Within: 5 * time.Minute, Do: nothing, Verify: j.readAudit, Undo: forward},
 		operation.Step{Name: "Draft the report", Within: 5 * time.Minute, Do: nothing, Verify: j.draft, Undo: forward},
 	)
-	return e.patient(steps)
+	// Last, so that nothing waits for it.
+	return e.patient(append(steps, j.askTerraform(forward)...))
 }
 
 // Steps of an emergency that its report asks for.

@@ -39,6 +39,9 @@ type details struct {
 	// Renew says that a new secret is made and rolled out.
 	Renew bool `json:"renew,omitempty"`
 
+	// NextApply is what Terraform would do after a rotation; nil: there is none.
+	NextApply *forecast `json:"next_apply,omitempty"`
+
 	Target Target `json:"target"` // so that a changed configuration is another plan
 }
 
@@ -60,6 +63,11 @@ func (r *Rotate) Plan(ctx context.Context, op operation.Operation) (operation.Pl
 	if err := l.all(ctx); err != nil {
 		return operation.Plan{}, err
 	}
+	if len(l.problems) == 0 { // it takes its time
+		if err := l.nextApply(ctx, decodeDetails(op.Plan.Details).NextApply); err != nil {
+			return operation.Plan{}, err
+		}
+	}
 	if len(l.problems) > 0 {
 		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "A rotation of %s would fail, so nobody was asked and nothing was changed:\n• %s",
 			op.Secret, strings.Join(l.problems, "\n• "))
@@ -79,6 +87,7 @@ type look struct {
 	old      Key
 	newEnds  time.Time
 	service  Service
+	forecast *forecast // what Terraform's next apply would do
 	problems []string
 	warnings []string
 }
@@ -293,7 +302,7 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 	d := details{
 		Client: l.app.Client, Object: l.app.Object, OldKey: l.old.ID, OldEnds: l.old.End.UTC(), NewEnds: l.newEnds,
 		Version: l.live.Version, TaskDefinition: l.service.TaskDefinition,
-		Overlap: l.target.Overlap, UntilExpiry: l.target.OverlapUntilExpiry, Target: l.target,
+		Overlap: l.target.Overlap, UntilExpiry: l.target.OverlapUntilExpiry, NextApply: l.forecast, Target: l.target,
 	}
 	raw, err := json.Marshal(d)
 	if err != nil {
@@ -306,14 +315,17 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 	case l.target.Overlap == 0:
 		removal = "removed as soon as the service runs on the new one"
 	}
+	changes := []operation.Change{
+		{What: "Entra application " + l.app.Name, From: "key " + string(l.old.ID) + ", ends " + day(l.old.End), To: "new key named " + Mark(op.ID) + ", ends " + day(l.newEnds)},
+		{What: "SSM parameter " + l.live.Name, From: fmt.Sprintf("version %d", l.live.Version), To: fmt.Sprintf("version %d", l.live.Version+1)},
+		{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + shortARN(l.service.TaskDefinition), To: "the same, all tasks started anew"},
+		{What: "Old key " + string(l.old.ID), From: "works", To: removal},
+	}
+	if l.forecast != nil {
+		changes = append(changes, operation.Change{What: "Next " + l.target.Module.NextApply(), To: l.forecast.Does})
+	}
 	return operation.Plan{
-		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw,
-		Changes: []operation.Change{
-			{What: "Entra application " + l.app.Name, From: "key " + string(l.old.ID) + ", ends " + day(l.old.End), To: "new key named " + Mark(op.ID) + ", ends " + day(l.newEnds)},
-			{What: "SSM parameter " + l.live.Name, From: fmt.Sprintf("version %d", l.live.Version), To: fmt.Sprintf("version %d", l.live.Version+1)},
-			{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + shortARN(l.service.TaskDefinition), To: "the same, all tasks started anew"},
-			{What: "Old key " + string(l.old.ID), From: "works", To: removal},
-		},
+		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw, Changes: changes,
 	}, nil
 }
 

@@ -32,7 +32,9 @@ type Rotate struct {
 	Labels  Labels
 	ECS     Services
 	MCP     Servers
-	Proof   Proof
+	// Terraform is asked about secrets that have a module; otherwise it may be nil.
+	Terraform Terraform
+	Proof     Proof
 	// Patience caps how long any step is tried; 0: as long as each step says.
 	Patience time.Duration
 }
@@ -78,7 +80,8 @@ func (r *Rotate) Steps(op operation.Operation) []operation.Step {
 			Undo: operation.NoUndo("a health check and a test call change nothing"),
 		},
 	}
-	return r.patient(append(steps, j.retire()...))
+	steps = append(steps, j.retire()...)
+	return r.patient(append(steps, j.askTerraform(operation.NoUndo("asking changes nothing"))...))
 }
 
 // patient caps how long each step is tried.

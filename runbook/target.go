@@ -36,6 +36,9 @@ type Target struct {
 	// Canary secrets are there for drills: nobody depends on them.
 	Canary bool
 
+	// Module is where Terraform provisions it, if it does.
+	Module Module `json:",omitzero"`
+
 	Policy operation.Policy
 
 	// Owner is told when it is due. Who that is changes nothing of what is done,

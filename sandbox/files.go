@@ -24,6 +24,7 @@ const (
 // addresses in it.
 const config = `# The configuration of a bot that lives in the sandbox.
 database: "sqlite:$DIR/` + databaseFile + `"
+terraform_plans: "$DIR/plans"
 listen: 127.0.0.1:0
 slack:
   app_token: {file: "$DIR/` + AppTokenFile + `"}

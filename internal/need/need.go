@@ -39,6 +39,15 @@ func Program(t testing.TB, name, install string) string {
 	return path
 }
 
+// Installed skips the test, or fails it where everything must be there, when err
+// says that what is called so is missing.
+func Installed(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		missing(t, what, "%v", err)
+	}
+}
+
 // Node returns the path of Node's program. Dir is a folder with a
 // package-lock.json, relative to the test's; its modules are installed.
 func Node(t testing.TB, dir string) string {
