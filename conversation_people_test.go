@@ -23,6 +23,7 @@ func peopleVerbs() []verb {
 		{pattern: who + ` forges in (\S+): (/.*)`, act: func(c *conversation, a []string) error { return c.typed(a[0], a[1], a[2], true) }},
 		{pattern: who + ` and ` + who + ` type at once (/.*)`, act: (*conversation).typedAtOnce},
 		{pattern: who + ` clicks (.+?)(?: on card (\d+))?`, act: (*conversation).clicks},
+		{pattern: who + ` uses (\w+) on the (card|newest line)`, act: (*conversation).usesShortcut},
 		{pattern: who + ` and ` + who + ` click (.+) at once`, act: (*conversation).clickAtOnce},
 		{pattern: who + ` forges a click on (\w+)(?: on card (\d+))?(?: with (.+))?`, act: (*conversation).forges},
 		{pattern: who + ` sends off (.+)`, act: func(c *conversation, a []string) error { return c.sendsOff(a[0], a[1], nil) }},
@@ -547,3 +548,17 @@ func (c *conversation) noSilence(a []string) error {
 
 // readable turns Slack's markup into what a client shows.
 func readable(box *sandbox.Sandbox, text string) string { return (&play{box: box}).readable(text) }
+
+// usesShortcut takes one of the app's shortcuts from a message's menu.
+func (c *conversation) usesShortcut(a []string) error {
+	card, lines, err := c.thread()
+	if err != nil {
+		return err
+	}
+	message := card
+	if a[2] == "newest line" {
+		message = lines[len(lines)-1]
+	}
+	r, err := c.box.Slack.Shortcut(slack.ShortcutRequest{User: a[0], CallbackID: a[1], Channel: message.Channel, MessageTS: message.TS})
+	return c.acted(a[0], r, err)
+}

@@ -10,7 +10,10 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/twokey/twokey/handlers"
 )
 
 func TestTheManifestIsWhatSlackPublishesAsValid(t *testing.T) {
@@ -39,6 +42,39 @@ func TestTheManifestIsWhatSlackPublishesAsValid(t *testing.T) {
 	features["slash_command"] = features["slash_commands"]
 	if err := schema.Validate(manifest); err == nil {
 		t.Error("a key that does not exist is valid")
+	}
+}
+
+func TestTheManifestHasWhatIsAnsweredAndNothingElse(t *testing.T) {
+	b, err := os.ReadFile("manifest.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct {
+		Features struct {
+			Commands  []struct{ Command string } `yaml:"slash_commands"`
+			Shortcuts []struct {
+				Callback string `yaml:"callback_id"`
+			}
+		}
+	}
+	if err := yaml.Unmarshal(b, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	var commands, shortcuts []string
+	for _, c := range manifest.Features.Commands {
+		commands = append(commands, c.Command)
+	}
+	for _, s := range manifest.Features.Shortcuts {
+		shortcuts = append(shortcuts, s.Callback)
+	}
+	h := handlers.New(nil, nil, nil, nil, nil, nil, nil, nil)
+	for name, got := range map[string][2][]string{"commands": {commands, h.Commands()}, "shortcuts": {shortcuts, h.Shortcuts()}} {
+		slices.Sort(got[0])
+		slices.Sort(got[1])
+		if diff := cmp.Diff(got[0], got[1]); diff != "" || len(got[0]) == 0 {
+			t.Errorf("%s of the manifest (-), and what is answered (+):\n%s", name, diff)
+		}
 	}
 }
 

@@ -99,7 +99,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners}
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
 	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers}}
-	answers := handlers.New(chat, rules, emergency, reports, care, cfg.Targets, log)
+	answers := handlers.New(chat, db, rules, emergency, reports, care, cfg.Targets, log)
 	survey, err := newSweeper(cfg, directory, cloud, db, now)
 	if err != nil {
 		return err

@@ -17,6 +17,8 @@ const (
 	CallbackDeny      = "deny"
 	CallbackTyped     = "typed"
 	CallbackEmergency = "emergency"
+	// ShortcutEmergency is the shortcut in a message's menu, as the manifest has it.
+	ShortcutEmergency = "emergency_disable"
 	CallbackSnooze    = "snooze"
 )
 

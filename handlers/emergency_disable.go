@@ -65,6 +65,18 @@ func (h *Handlers) emergencyButton(ctx context.Context, in bot.Intent) error {
 	return h.openEmergencyForm(ctx, in, wish{server: server, environment: environment}, false)
 }
 
+// emergencyShortcut answers the shortcut in a message's menu. In a message that is
+// about no secret the form is empty. What the message says is not read: it may be
+// what leaked.
+func (h *Handlers) emergencyShortcut(ctx context.Context, in bot.Intent) error {
+	secret, err := h.told.SecretOf(ctx, in.Channel, in.Message, in.Thread)
+	if err != nil && !errors.Is(err, operation.ErrUnknown) {
+		return err
+	}
+	server, environment, _ := strings.Cut(string(secret), "/")
+	return h.openEmergencyForm(ctx, in, wish{server: server, environment: environment}, false)
+}
+
 func (h *Handlers) openEmergencyForm(ctx context.Context, in bot.Intent, w wish, drill bool) error {
 	form := bot.EmergencyForm{
 		Servers: h.servers(), Environments: h.environments(w.server), Server: w.server, Environment: w.environment, Reason: w.reason, Drill: drill,

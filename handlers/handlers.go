@@ -28,9 +28,17 @@ type Auditor interface {
 	LookInto(ctx context.Context, target runbook.Target, since, now time.Time) (runbook.Findings, error)
 }
 
+// Messages knows what the bot told people.
+type Messages interface {
+	// SecretOf returns the secret that a message, or the thread it is in, is about;
+	// operation.ErrUnknown when it is about none.
+	SecretOf(ctx context.Context, channel operation.ChannelID, message, thread operation.MessageID) (operation.SecretName, error)
+}
+
 // Handlers answers to what people do.
 type Handlers struct {
 	chat    Chat
+	told    Messages
 	rules   *operation.Rules
 	audits  Auditor
 	reports runbook.Reporter
@@ -50,8 +58,8 @@ type (
 )
 
 // New returns the handlers of everything that people can use.
-func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, targets []runbook.Target, log *slog.Logger) *Handlers {
-	h := &Handlers{chat: chat, rules: rules, audits: audits, reports: reports, care: care, targets: targets, log: log}
+func New(chat Chat, told Messages, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, targets []runbook.Target, log *slog.Logger) *Handlers {
+	h := &Handlers{chat: chat, told: told, rules: rules, audits: audits, reports: reports, care: care, targets: targets, log: log}
 	h.table = map[route]handler{
 		{bot.IntentCommand, "/rotate"}:             h.rotateCommand,
 		{bot.IntentSubmission, bot.CallbackRotate}: h.rotateForm,
@@ -65,6 +73,7 @@ func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Repo
 
 		{bot.IntentCommand, "/emergency-disable"}:     h.emergencyCommand,
 		{bot.IntentAction, bot.ActionEmergency}:       h.emergencyButton,
+		{bot.IntentShortcut, bot.ShortcutEmergency}:   h.emergencyShortcut,
 		{bot.IntentSubmission, bot.CallbackEmergency}: h.emergencyForm,
 		{bot.IntentAction, bot.ActionConfirmTyped}:    h.confirmTyped,
 		{bot.IntentSubmission, bot.CallbackTyped}:     h.typedForm,
@@ -83,10 +92,15 @@ func New(chat Chat, rules *operation.Rules, audits Auditor, reports runbook.Repo
 }
 
 // Commands lists the slash commands that are answered, for the manifest's test.
-func (h *Handlers) Commands() []string {
+func (h *Handlers) Commands() []string { return h.named(bot.IntentCommand) }
+
+// Shortcuts lists the callback ids of the shortcuts that are answered, for the same.
+func (h *Handlers) Shortcuts() []string { return h.named(bot.IntentShortcut) }
+
+func (h *Handlers) named(kind bot.IntentKind) []string {
 	var out []string
 	for r := range h.table {
-		if r.kind == bot.IntentCommand {
+		if r.kind == kind {
 			out = append(out, r.name)
 		}
 	}

@@ -354,3 +354,21 @@ func (s *Store) UntoldNotices(ctx context.Context) (int, error) {
 	}
 	return n, nil
 }
+
+// SecretOf returns the secret that a message, or the thread that it is in, is
+// about: the card of an operation, the status of an incident, a reminder, and
+// what was told under them. It is operation.ErrUnknown when there is none.
+func (s *Store) SecretOf(ctx context.Context, channel operation.ChannelID, message, thread operation.MessageID) (operation.SecretName, error) {
+	var secret string
+	err := s.db.QueryRowContext(ctx, `SELECT secret FROM operations WHERE channel = $1 AND card <> '' AND card IN ($2, $3)
+		UNION ALL SELECT secret FROM operations WHERE room_channel = $1 AND room_status <> '' AND room_status IN ($2, $3)
+		UNION ALL SELECT o.secret FROM notices n JOIN operations o ON o.id = n.operation WHERE n.channel = $1 AND n.message <> '' AND n.message IN ($2, $3)
+		LIMIT 1`, string(channel), string(message), string(thread)).Scan(&secret)
+	if err == nil {
+		return operation.SecretName(secret), nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read what message %s is about: %w", message, err)
+	}
+	return s.remindedOf(ctx, channel, message, thread)
+}

@@ -559,6 +559,19 @@ func (s *Store) Reminder(ctx context.Context, id operation.ReminderID) (operatio
 	return r.Reminder, nil
 }
 
+// remindedOf is [Store.SecretOf] for reminders.
+func (s *Store) remindedOf(ctx context.Context, channel operation.ChannelID, message, thread operation.MessageID) (operation.SecretName, error) {
+	r, err := scanReminder(s.db.QueryRowContext(ctx, reminderColumns+` WHERE o.channel = $1
+		AND (r.card <> '' AND r.card IN ($2, $3) OR r.place = 'message' AND o.message <> '' AND o.message IN ($2, $3))`, string(channel), string(message), string(thread)))
+	if errors.Is(err, sql.ErrNoRows) || err == nil && r.Secret == "" {
+		return "", operation.ErrUnknown
+	}
+	if err != nil {
+		return "", fmt.Errorf("read what message %s reminds of: %w", message, err)
+	}
+	return r.Secret, nil
+}
+
 // Round returns a message and what it gathers, as that is now.
 func (s *Store) Round(ctx context.Context, id operation.RoundID) (operation.Round, error) {
 	round := operation.Round{ID: id}
