@@ -69,7 +69,7 @@ func (b *Bot) Channel(ctx context.Context, channel operation.ChannelID) (operati
 	if c.ID != string(channel) {
 		return operation.Channel{}, fmt.Errorf("look up channel %s: Slack answered about %q", channel, c.ID)
 	}
-	return operation.Channel{ID: channel, Name: c.Name, Shared: shared(*c), Archived: c.IsArchived}, nil
+	return operation.Channel{ID: channel, Name: c.Name, Shared: shared(*c), Archived: c.IsArchived, Member: c.IsMember}, nil
 }
 
 // shared reports whether people of other organisations are in the channel, or

@@ -21,6 +21,7 @@ type Channel struct {
 	Name     string
 	Shared   bool // with people outside the organisation, or about to be
 	Archived bool
+	Member   bool // the bot is in it
 }
 
 // Chat looks people and places up, at the source and now. What cannot be looked

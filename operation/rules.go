@@ -636,6 +636,23 @@ func (r *Rules) others(ctx context.Context, group GroupID, one Person) ([]Person
 	return slices.DeleteFunc(found, func(p Person) bool { return p.User == "" }), nil
 }
 
+// Eligible lists the different people of a group who could confirm something now:
+// full members with an enabled identity. The rules of a click are these.
+func (r *Rules) Eligible(ctx context.Context, group GroupID) ([]Person, error) {
+	nobody := Person{User: "-", Person: "-"} // an empty one could be anybody
+	members, err := r.others(ctx, group, nobody)
+	if err != nil {
+		return nil, err
+	}
+	var people []Person
+	for _, p := range members {
+		if !slices.ContainsFunc(people, func(known Person) bool { return same(known, p) }) {
+			people = append(people, p)
+		}
+	}
+	return people, nil
+}
+
 // pageAfter is when the approvers of an emergency are told, and escalateAfter when
 // those after them are, if nobody has decided by then.
 func pageAfter() []time.Duration { return []time.Duration{0, 2 * time.Minute, 5 * time.Minute} }

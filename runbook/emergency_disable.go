@@ -298,7 +298,7 @@ func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key, ended []
 		return operation.Plan{}, fmt.Errorf("encode the plan: %w", err)
 	}
 	return operation.Plan{
-		Kind: KindEmergency, Secret: op.Secret, Policy: EmergencyPolicy(l.target), Warnings: l.warnings, Details: raw, Changes: changes,
+		Kind: KindEmergency, Secret: op.Secret, Policy: EmergencyPolicy(l.target), Warnings: texts(l.warnings), Details: raw, Changes: changes,
 		Urgent: true, Ends: []operation.Kind{KindRotate}, MustType: string(op.Secret), Room: e.room(op, l.target, drill),
 	}, nil
 }

@@ -80,7 +80,7 @@ func (f *Freeze) Plan(ctx context.Context, op operation.Operation) (operation.Pl
 		effect = operation.Change{What: "Tokens", From: "none for any secret", To: "every live secret gets them"}
 	}
 	return operation.Plan{
-		Kind: f.kind(), Secret: op.Secret, Policy: target.Policy, Details: raw, Warnings: l.warnings,
+		Kind: f.kind(), Secret: op.Secret, Policy: target.Policy, Details: raw, Warnings: texts(l.warnings),
 		Changes: []operation.Change{
 			{What: "Service principal of " + app.Name, From: enabledWord(app.PrincipalEnabled), To: enabledWord(f.Thaw)},
 			effect,

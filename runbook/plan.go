@@ -70,7 +70,7 @@ func (r *Rotate) Plan(ctx context.Context, op operation.Operation) (operation.Pl
 	}
 	if len(l.problems) > 0 {
 		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "A rotation of %s would fail, so nobody was asked and nothing was changed:\n• %s",
-			op.Secret, strings.Join(l.problems, "\n• "))
+			op.Secret, strings.Join(texts(l.problems), "\n• "))
 	}
 	return l.plan(op)
 }
@@ -88,16 +88,46 @@ type look struct {
 	newEnds  time.Time
 	service  Service
 	forecast *forecast // what Terraform's next apply would do
-	problems []string
-	warnings []string
+	problems []*Trouble
+	warnings []*Trouble
 }
 
-func (l *look) problem(format string, args ...any) {
-	l.problems = append(l.problems, fmt.Sprintf(format, args...))
+// Trouble is something that a look found: what would make a rotation fail, or what
+// somebody should know.
+type Trouble struct {
+	What      string
+	Remedy    string // what to do about it; empty where that is for people to find out
+	Unchecked bool   // it could not be looked at, so nobody knows
 }
 
-func (l *look) warn(format string, args ...any) {
-	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
+// String is the trouble and its remedy.
+func (t *Trouble) String() string { return strings.TrimSpace(t.What + " " + t.Remedy) }
+
+// mend says what to do.
+func (t *Trouble) mend(format string, args ...any) { t.Remedy = fmt.Sprintf(format, args...) }
+
+func (l *look) problem(format string, args ...any) *Trouble {
+	t := &Trouble{What: fmt.Sprintf(format, args...)}
+	l.problems = append(l.problems, t)
+	return t
+}
+
+func (l *look) warn(format string, args ...any) *Trouble {
+	t := &Trouble{What: fmt.Sprintf(format, args...)}
+	l.warnings = append(l.warnings, t)
+	return t
+}
+
+// unchecked warns of what could not be looked at.
+func (l *look) unchecked(format string, args ...any) { l.warn(format, args...).Unchecked = true }
+
+// texts are troubles with their remedies, as people read them.
+func texts(list []*Trouble) []string {
+	var out []string
+	for _, t := range list {
+		out = append(out, t.String())
+	}
+	return out
 }
 
 // all looks at everything. An error means that it could not be looked at.
@@ -143,7 +173,7 @@ func (l *look) rest(ctx context.Context) error {
 func (l *look) clientID(ctx context.Context) (ClientID, bool, error) {
 	p, err := l.Params.Read(ctx, l.target.ClientIDParameter)
 	if errors.Is(err, ErrNoParameter) {
-		l.problem("SSM has no parameter %s. Create it, or correct the configuration.", l.target.ClientIDParameter)
+		l.problem("SSM has no parameter %s.", l.target.ClientIDParameter).mend("Create it, or correct the configuration.")
 		return "", false, nil
 	}
 	if err != nil {
@@ -155,20 +185,22 @@ func (l *look) clientID(ctx context.Context) (ClientID, bool, error) {
 func (l *look) application() {
 	a := l.app
 	if a.Disabled || !a.PrincipalEnabled || a.ServicePrincipal == "" {
-		l.problem("The Entra application %s is deactivated, or has no enabled service principal, so no secret of it gets a token.", a.Name)
+		l.problem("The Entra application %s is deactivated, or has no enabled service principal, so no secret of it gets a token.", a.Name).
+			mend("Activate it again: az ad sp update --id %s --set accountEnabled=true", a.Client)
 	}
 	switch {
 	case !a.OwnersRead:
-		l.warn("Whether I own the Entra application was not checked: the permission to read owners is missing.")
+		l.unchecked("Whether I own the Entra application was not checked: the permission to read owners is missing.")
 	case !a.OwnedByUs:
-		l.problem("I am not an owner of the Entra application %s, so I may not make a secret for it. Add my service principal as its owner: az ad app owner add --id %s --owner-object-id <my object id>", a.Name, a.Client)
+		l.problem("I am not an owner of the Entra application %s, so I may not make a secret for it.", a.Name).
+			mend("Add my service principal as its owner: az ad app owner add --id %s --owner-object-id %s", a.Client, a.Us)
 	}
 	l.newEnds = addMonths(l.at, l.target.LifetimeMonths)
 	switch {
 	case !a.PolicyRead:
-		l.warn("The app management policy was not checked: the permission Policy.Read.All is missing.")
+		l.unchecked("The app management policy was not checked: the permission Policy.Read.All is missing.")
 	case a.NewSecretsForbid:
-		l.problem("An app management policy forbids new secrets for %s. Have its owner make an exception.", a.Name)
+		l.problem("An app management policy forbids new secrets for %s.", a.Name).mend("Have its owner make an exception.")
 	case a.MaxSecretLifetime > 0 && l.newEnds.After(l.at.Add(a.MaxSecretLifetime)):
 		l.newEnds = l.at.Add(a.MaxSecretLifetime)
 		l.warn("An app management policy caps a secret's life at %d days, so the new one ends earlier than the configured %d months.", int(a.MaxSecretLifetime.Hours()/24), l.target.LifetimeMonths)
@@ -186,22 +218,30 @@ func (l *look) application() {
 }
 
 func (l *look) parameter(ctx context.Context) error {
+	if found, err := l.stored(ctx); err != nil || !found {
+		return err
+	}
+	return l.oldKey(ctx)
+}
+
+// stored reads the live parameter.
+func (l *look) stored(ctx context.Context) (found bool, err error) {
 	live, err := l.Params.Read(ctx, l.target.SecretParameter)
 	if errors.Is(err, ErrNoParameter) {
-		l.problem("SSM has no parameter %s. Create it, or correct the configuration.", l.target.SecretParameter)
-		return nil
+		l.problem("SSM has no parameter %s.", l.target.SecretParameter).mend("Create it, or correct the configuration.")
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the live parameter: %w", err)
+		return false, fmt.Errorf("read the live parameter: %w", err)
 	}
 	l.live = live
 	if live.Type != secureString {
-		l.problem("%s is a %s and not a SecureString. Put it again as a SecureString first.", live.Name, live.Type)
+		l.problem("%s is a %s and not a SecureString.", live.Name, live.Type).mend("Put it again as a SecureString first.")
 	}
 	if !SameKMSKey(live.KMSKey, l.target.KMSKey) {
-		l.problem("%s is encrypted with the KMS key %s, and the configuration says %s. Correct whichever is wrong.", live.Name, live.KMSKey, l.target.KMSKey)
+		l.problem("%s is encrypted with the KMS key %s, and the configuration says %s.", live.Name, live.KMSKey, l.target.KMSKey).mend("Correct whichever is wrong.")
 	}
-	return l.oldKey(ctx)
+	return true, nil
 }
 
 // oldKey finds which key's text lies in the live parameter, by its hint.
@@ -214,12 +254,14 @@ func (l *look) oldKey(ctx context.Context) error {
 	}
 	switch len(fit) {
 	case 0:
-		l.problem("The value in %s belongs to none of the %d keys of the Entra application %s. Somebody changed one of the two; find out which before rotating.", l.live.Name, len(l.app.Keys), l.app.Name)
+		l.problem("The value in %s belongs to none of the %d keys of the Entra application %s.", l.live.Name, len(l.app.Keys), l.app.Name).
+			mend("Somebody changed one of the two; find out which before rotating.")
 		return nil
 	case 1:
 		l.old = fit[0]
 	default:
-		l.problem("The value in %s fits %d keys of the Entra application %s, so I can't tell which one would be the old one. Remove the unused one by hand first.", l.live.Name, len(fit), l.app.Name)
+		l.problem("The value in %s fits %d keys of the Entra application %s, so I can't tell which one would be the old one.", l.live.Name, len(fit), l.app.Name).
+			mend("Remove the unused one by hand first.")
 		return nil
 	}
 	if err := l.Tokens.Request(ctx, l.app.Client, l.live.Value); err != nil {
@@ -240,14 +282,15 @@ func (l *look) pending(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("look for the pending parameter: %w", err)
 	}
-	l.problem("%s is there, left by something unforeseen. See whose it is, then delete it: aws ssm delete-parameter --name %s", l.target.PendingParameter(), l.target.PendingParameter())
+	l.problem("%s is there, left by something unforeseen.", l.target.PendingParameter()).
+		mend("See whose it is, then delete it: aws ssm delete-parameter --name %s", l.target.PendingParameter())
 	return nil
 }
 
 func (l *look) ecs(ctx context.Context) error {
 	s, err := l.ECS.Service(ctx, l.target.Cluster, l.target.Service)
 	if operation.IsPermanent(err) {
-		l.problem("ECS has no usable service %s in cluster %s: %s", l.target.Service, l.target.Cluster, err)
+		l.problem("ECS has no usable service %s in cluster %s: %s.", l.target.Service, l.target.Cluster, err).mend("Correct ecs.cluster and ecs.service in the configuration.")
 		return nil
 	}
 	if err != nil {
@@ -255,16 +298,18 @@ func (l *look) ecs(ctx context.Context) error {
 	}
 	l.service = s
 	if from := s.Secrets[l.target.Variable]; from != l.target.SecretParameter {
-		l.problem("The task definition %s does not inject %s from %s (it has %q there), so redeploying would not bring the new secret in. Put it into the task definition's secrets.", s.TaskDefinition, l.target.Variable, l.target.SecretParameter, from)
+		l.problem("The task definition %s does not inject %s from %s (it has %q there), so redeploying would not bring the new secret in.", s.TaskDefinition, l.target.Variable, l.target.SecretParameter, from).
+			mend("Put it into the task definition's secrets.")
 	}
 	if s.Desired == 0 {
-		l.problem("The service %s wants 0 tasks, so nothing could be proven. Scale it up first.", s.Name)
+		l.problem("The service %s wants 0 tasks, so nothing could be proven.", s.Name).mend("Scale it up first.")
 	} else if !canRedeploy(s) {
-		l.problem("The service %s can't redeploy: with %d tasks, at least %d %% and at most %d %% leave no room for one more or one less. Set maximumPercent to 200.", s.Name, s.Desired, s.MinimumPercent, s.MaximumPercent)
+		l.problem("The service %s can't redeploy: with %d tasks, at least %d %% and at most %d %% leave no room for one more or one less.", s.Name, s.Desired, s.MinimumPercent, s.MaximumPercent).
+			mend("Set maximumPercent to 200.")
 	}
 	for _, d := range s.Deployments {
 		if d.Status == deploymentActive || d.Rollout != rolloutCompleted {
-			l.problem("The service %s is being deployed now (%s is %s). Wait for it, or mend it first.", s.Name, d.ID, strings.ToLower(d.Status+" "+d.Rollout))
+			l.problem("The service %s is being deployed now (%s is %s).", s.Name, d.ID, strings.ToLower(d.Status+" "+d.Rollout)).mend("Wait for it, or mend it first.")
 			break
 		}
 	}
@@ -272,7 +317,7 @@ func (l *look) ecs(ctx context.Context) error {
 		l.warn("Something that looks like a client secret stands in plain text in %s.", place)
 	}
 	for _, what := range s.NotChecked {
-		l.warn("Not checked for client secrets in plain text: %s.", what)
+		l.unchecked("Not checked for client secrets in plain text: %s.", what)
 	}
 	return nil
 }
@@ -325,7 +370,7 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 		changes = append(changes, operation.Change{What: "Next " + l.target.Module.NextApply(), To: l.forecast.Does})
 	}
 	return operation.Plan{
-		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: l.warnings, Details: raw, Changes: changes,
+		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: texts(l.warnings), Details: raw, Changes: changes,
 	}, nil
 }
 

@@ -41,6 +41,7 @@ type Application struct {
 	PrincipalEnabled  bool          // the service principal's accountEnabled
 	Disabled          bool          // isDisabled: deactivated as a whole
 	OwnedByUs         bool          // our own service principal is an owner
+	Us                ObjectID      // our own service principal
 	MaxSecretLifetime time.Duration // 0 when no policy caps it
 	NewSecretsForbid  bool          // a policy forbids new secrets
 	PolicyRead        bool          // false: the policy could not be read; say "not checked"

@@ -156,7 +156,7 @@ func (l *look) nextApply(ctx context.Context, frozen *forecast) error {
 		l.warn("%s", f.sentence(m))
 		return nil
 	}
-	l.problem("%s %s", f.sentence(m), remedy)
+	l.problem("%s", f.sentence(m)).mend("%s", remedy)
 	return nil
 }
 

@@ -18,6 +18,8 @@ type App struct {
 	Commands  []Command  `json:"commands"`
 	Shortcuts []Shortcut `json:"shortcuts"`
 	HomeTab   bool       `json:"home_tab"`
+	// Scopes are those of the bot token; none stands for all that the stand-in knows.
+	Scopes []string `json:"scopes,omitempty"`
 	// Clock says that the bot goes by the sandbox's clock, and not by its machine's.
 	Clock bool `json:"clock"`
 }

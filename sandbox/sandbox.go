@@ -85,6 +85,9 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	}
 	s := assemble(clock, plain.Addr().String(), secure.Addr().String(), ca)
 	s.app, s.Endpoint = o.App, other
+	if len(o.App.Scopes) > 0 {
+		s.Slack.SetScopes(o.App.Scopes...)
+	}
 	s.serve(0, plain, s.handler())
 	s.serve(1, tls.NewListener(secure, tlsConfig), s.Entra.Handler())
 	if o.Tasks == 0 {

@@ -4,16 +4,22 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/pressly/goose/v3"
 
 	"github.com/twokey/twokey/operation"
 )
 
 // Reader reads operations beside a running bot. It changes nothing: what the bot
 // keeps stays as the bot made it, its tables' version included.
-type Reader struct{ store Store }
+type Reader struct {
+	store    Store
+	postgres bool
+}
 
 // OpenToRead connects to address, as [Open] has it. A SQLite file must be there.
 func OpenToRead(ctx context.Context, address string) (*Reader, error) {
@@ -35,7 +41,7 @@ func OpenToRead(ctx context.Context, address string) (*Reader, error) {
 		_ = db.Close() // nothing was read
 		return nil, fmt.Errorf("reach the database %s: %w", redactAddress(address), err)
 	}
-	return &Reader{Store{db: db}}, nil
+	return &Reader{Store{db: db}, driver == "pgx"}, nil
 }
 
 // Operation returns operation.ErrUnknown when there is none.
@@ -46,6 +52,37 @@ func (r *Reader) Operation(ctx context.Context, id operation.ID) (operation.Oper
 // OperationsOf returns the newest operations on a secret, open and ended.
 func (r *Reader) OperationsOf(ctx context.Context, secret operation.SecretName) ([]operation.Operation, error) {
 	return r.store.OperationsOf(ctx, secret)
+}
+
+// Version returns the version of the database's tables, and the newest that this
+// program knows. 0 is a database without tables.
+func (r *Reader) Version(ctx context.Context) (current, known int64, err error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, 0, fmt.Errorf("list the migrations: %w", err)
+	}
+	for _, f := range files {
+		v, err := goose.NumericComponent(f)
+		if err != nil {
+			return 0, 0, fmt.Errorf("read the migrations: %w", err)
+		}
+		known = max(known, v)
+	}
+	tables := "SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'"
+	if r.postgres {
+		tables = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'goose_db_version'"
+	}
+	var n int
+	if err := r.store.db.QueryRowContext(ctx, tables).Scan(&n); err != nil {
+		return 0, 0, fmt.Errorf("look for the database's tables: %w", full(err))
+	}
+	if n == 0 {
+		return 0, known, nil
+	}
+	if err := r.store.db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version").Scan(&current); err != nil {
+		return 0, 0, fmt.Errorf("read the database's version: %w", full(err))
+	}
+	return current, known, nil
 }
 
 // Close closes the connections.

@@ -129,6 +129,7 @@ func (c *Client) addOwnership(ctx context.Context, a *runbook.Application) error
 	if err != nil {
 		return err
 	}
+	a.Us = own
 	owners, err := list[object](ctx, c, "read the owners of "+a.Name, "/applications/"+string(a.Object)+"/owners?$select=id")
 	if status(err) == http.StatusForbidden {
 		return nil

@@ -69,9 +69,10 @@ type Client struct {
 	pause    time.Duration // before the second attempt; doubled after each
 	clientID runbook.ClientID
 
-	transport *http.Transport
-	adapter   *core.GraphRequestAdapterBase
-	prove     *http.Client
+	transport  *http.Transport
+	credential azcore.TokenCredential
+	adapter    *core.GraphRequestAdapterBase
+	prove      *http.Client
 
 	// writing holds a token while nobody writes: Graph refuses writes that
 	// overlap in a tenant, so this process sends one at a time.
@@ -116,6 +117,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	client.credential = credential
 	if client.adapter, err = newAdapter(graph, credential, logged{answered{transport}, log}); err != nil {
 		return nil, err
 	}

@@ -237,7 +237,7 @@ func TestAnApplicationIsReadWithItsKeysOwnersAndPolicies(t *testing.T) {
 	same(t, runbook.Application{
 		Object: runbook.ObjectID(w.app.Object), Client: runbook.ClientID(w.app.Client), Name: "sharepoint prod", Keys: want,
 		ServicePrincipal: runbook.ObjectID(w.app.Principal), PrincipalEnabled: true,
-		OwnedByUs: true, OwnersRead: true, PolicyRead: true, MaxSecretLifetime: 90 * 24 * time.Hour,
+		OwnedByUs: true, Us: runbook.ObjectID(w.bot.Principal), OwnersRead: true, PolicyRead: true, MaxSecretLifetime: 90 * 24 * time.Hour,
 	}, got)
 }
 

@@ -254,6 +254,8 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 			case <-r.Context().Done():
 			}
 		}
+		// As the vendors do: answers tell the time that the vendor takes it to be.
+		w.Header().Set("Date", c.Clock.Now().UTC().Format(http.TimeFormat))
 		rec := &statusRecorder{ResponseWriter: w}
 		defer func() {
 			call.Status, call.Took = rec.status, time.Since(start)
