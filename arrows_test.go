@@ -30,6 +30,7 @@ func arrows() map[string][]string {
 		"bot":              {"operation"},
 		"handlers":         {"bot", "operation", "runbook", "inventory", "internal/near"},
 		"scheduler":        {"operation", "inventory", "runbook"},
+		"doctor":           {"operation", "runbook"},
 		"store":            {"operation", "runbook", "inventory"},
 		"audit":            {"operation", "inventory"},
 		"incident":         {"operation", "runbook", "exposure"},

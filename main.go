@@ -26,6 +26,7 @@ type commands struct {
 	Run       *runCommand       `arg:"subcommand:run" help:"run the bot"`
 	Demo      *demoCommand      `arg:"subcommand:demo" help:"play with a sandbox of Slack, Entra, AWS and MCP servers; needs no account"`
 	Sandbox   *sandboxCommand   `arg:"subcommand:sandbox" help:"run the sandbox alone, for a bot of your own or another client"`
+	Doctor    *doctorCommand    `arg:"subcommand:doctor" help:"look at everything that the bot needs, change nothing, and say what is wrong and how to mend it; exit code 1 if something fails"`
 	Config    *configCommands   `arg:"subcommand:config" help:"look at the configuration"`
 	Audit     *auditCommands    `arg:"subcommand:audit" help:"read, check and prove the record of who did what"`
 	Inventory *inventoryCommand `arg:"subcommand:inventory" help:"find out what expires, and when; exit code 1 if something is overdue or unknown"`
@@ -54,7 +55,7 @@ func main() {
 	io := streams{out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
 	if err := dispatch(ctx, os.Args[1:], io); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "twokey: "+explain(err))
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -73,9 +74,23 @@ func dispatch(ctx context.Context, words []string, io streams) error {
 		return p.WriteHelpForSubcommand(io.out, p.SubcommandNames()...)
 	case err != nil:
 		p.WriteUsage(io.err)
-		return err
+		return misuse{err}
 	}
 	return sub.Run(ctx, io)
+}
+
+// misuse is an error of whoever typed the command or wrote the configuration.
+type misuse struct{ error }
+
+// Unwrap implements the convention of package errors.
+func (m misuse) Unwrap() error { return m.error }
+
+// exitCode tells misuse, 2, from everything else that can go wrong, 1.
+func exitCode(err error) int {
+	if _, wrong := errors.AsType[misuse](err); wrong {
+		return 2
+	}
+	return 1
 }
 
 // explain words an error for the terminal: a refusal is a sentence already.

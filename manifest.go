@@ -33,11 +33,12 @@ func sandboxApp() (sandbox.App, error) {
 				Type        string `yaml:"type"`
 			} `yaml:"shortcuts"`
 		} `yaml:"features"`
+		OAuth oauthConfig `yaml:"oauth_config"`
 	}
 	if err := yaml.Unmarshal(manifest, &m); err != nil {
 		return sandbox.App{}, fmt.Errorf("read the manifest: %w", err)
 	}
-	app := sandbox.App{Commands: []sandbox.Command{}, Shortcuts: []sandbox.Shortcut{}, HomeTab: m.Features.AppHome.HomeTab}
+	app := sandbox.App{Commands: []sandbox.Command{}, Shortcuts: []sandbox.Shortcut{}, HomeTab: m.Features.AppHome.HomeTab, Scopes: m.OAuth.Scopes.Bot}
 	for _, c := range m.Features.SlashCommands {
 		app.Commands = append(app.Commands, sandbox.Command{Command: c.Command, Description: c.Description, Usage: c.Usage})
 	}
@@ -45,4 +46,22 @@ func sandboxApp() (sandbox.App, error) {
 		app.Shortcuts = append(app.Shortcuts, sandbox.Shortcut{Name: s.Name, Description: s.Description, Callback: s.Callback, Message: s.Type == "message"})
 	}
 	return app, nil
+}
+
+// oauthConfig is the manifest's section of that name.
+type oauthConfig struct {
+	Scopes struct {
+		Bot []string `yaml:"bot"`
+	} `yaml:"scopes"`
+}
+
+// manifestScopes are the scopes that the manifest asks for.
+func manifestScopes() ([]string, error) {
+	var m struct {
+		OAuth oauthConfig `yaml:"oauth_config"`
+	}
+	if err := yaml.Unmarshal(manifest, &m); err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	return m.OAuth.Scopes.Bot, nil
 }
