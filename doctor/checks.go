@@ -285,6 +285,9 @@ func (d *Doctor) secret(t runbook.Target) func(context.Context) []Finding {
 			out = append(out, finding(Unknown, "See that the key's policy and the bot's role allow kms:Decrypt, kms:Encrypt and kms:GenerateDataKey.",
 				"not checked: whether the bot may encrypt with the KMS key %s, which its own policy decides", t.KMSKey))
 		}
+		if t.Module.Directory != "" {
+			out = append(out, finding(Unknown, "", "not checked: what Terraform's next apply would do; it takes minutes, and the plan of each rotation asks"))
+		}
 		return out
 	}
 }
