@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -34,10 +35,12 @@ type Config struct {
 	Escalation operation.GroupID // whom an emergency pages when no approver decides; empty: nobody
 	Room       runbook.RoomPolicy
 	Reminders  RemindersConfig
-	Targets    []runbook.Target   // in the file's order: servers, and their environments within
-	Regions    []inventory.Region // whose ACM certificates are watched
-	TLS        TLSConfig
-	Pace       Pace // no file sets it
+	// Authenticators are those of the people who may confirm what takes a second factor.
+	Authenticators map[operation.UserID]operation.Authenticator
+	Targets        []runbook.Target   // in the file's order: servers, and their environments within
+	Regions        []inventory.Region // whose ACM certificates are watched
+	TLS            TLSConfig
+	Pace           Pace // no file sets it
 }
 
 // Pace is how fast the bot goes where only the vendors' habits hold it up. The zero
@@ -205,6 +208,7 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "aws         %s\n", strings.TrimSuffix(c.AWS.Region+", "+c.AWS.EndpointURL, ", "))
 	fmt.Fprintf(&b, "record      %s, signed with %s\n", c.Record.Origin, c.Record.signer())
 	fmt.Fprintf(&b, "reminders   %s\n", c.Reminders)
+	fmt.Fprintf(&b, "codes       %s\n", describeCodes(c))
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
 	fmt.Fprintf(&b, "tls         %s\n", describeTLS(c.TLS))
@@ -237,6 +241,23 @@ func describeDatabase(address operation.Secret) string {
 		return "PostgreSQL"
 	}
 	return "PostgreSQL, " + u.Host + u.Path
+}
+
+// describeCodes says what takes a second factor.
+func describeCodes(c *Config) string {
+	var where []string
+	for _, t := range c.Targets {
+		if t.Policy.SecondFactor && !slices.Contains(where, t.Environment) {
+			where = append(where, t.Environment)
+		}
+	}
+	if len(c.Targets) > 0 && c.Targets[0].EmergencySecondFactor {
+		where = append(where, "emergencies")
+	}
+	if len(where) == 0 {
+		return "none asked for"
+	}
+	return fmt.Sprintf("asked for in %s; %d people have an authenticator", strings.Join(where, ", "), len(c.Authenticators))
 }
 
 func (e EntraConfig) signIn() string {

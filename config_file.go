@@ -18,21 +18,22 @@ import (
 
 // configFile is the shape of the file; every key that exists is here.
 type configFile struct {
-	Database   source           `yaml:"database"`
-	Plans      strict.Text      `yaml:"terraform_plans"`
-	Listen     strict.Text      `yaml:"listen"`
-	Slack      slackSection     `yaml:"slack"`
-	Approvers  strict.Text      `yaml:"approvers"`
-	Requesters strict.Text      `yaml:"requesters"`
-	Entra      entraSection     `yaml:"entra"`
-	AWS        awsSection       `yaml:"aws"`
-	Record     recordSection    `yaml:"record"`
-	Emergency  emergencySection `yaml:"emergency"`
-	Reminders  remindersSection `yaml:"reminders"`
-	ACM        acmSection       `yaml:"certificates"`
-	TLS        tlsSection       `yaml:"tls"`
-	Defaults   settings         `yaml:"defaults"`
-	Secrets    []secretsSection `yaml:"secrets"`
+	Database   source              `yaml:"database"`
+	Plans      strict.Text         `yaml:"terraform_plans"`
+	Listen     strict.Text         `yaml:"listen"`
+	Slack      slackSection        `yaml:"slack"`
+	Approvers  strict.Text         `yaml:"approvers"`
+	Requesters strict.Text         `yaml:"requesters"`
+	Entra      entraSection        `yaml:"entra"`
+	AWS        awsSection          `yaml:"aws"`
+	Record     recordSection       `yaml:"record"`
+	Emergency  emergencySection    `yaml:"emergency"`
+	Factor     secondFactorSection `yaml:"second_factor"`
+	Reminders  remindersSection    `yaml:"reminders"`
+	ACM        acmSection          `yaml:"certificates"`
+	TLS        tlsSection          `yaml:"tls"`
+	Defaults   settings            `yaml:"defaults"`
+	Secrets    []secretsSection    `yaml:"secrets"`
 }
 
 type slackSection struct {
@@ -126,6 +127,7 @@ func (r *configReader) config(f *configFile) *Config {
 	c.Room = r.room(f.Emergency)
 	c.Reminders = r.reminders(f.Reminders, c)
 	c.Targets = r.targets(f, c)
+	c.Authenticators = r.secondFactor(f.Factor, c.Targets)
 	c.Regions = r.regions(f.ACM)
 	c.TLS = r.tls(f.TLS, c.Targets)
 	return c

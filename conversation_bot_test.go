@@ -70,9 +70,16 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 		}
 		config := string(src)
 		for _, s := range settings {
-			if strings.HasPrefix(s, "emergency:") {
+			switch {
+			case strings.HasPrefix(s, "emergency:"):
 				config += s + "\n"
-			} else {
+			case strings.HasPrefix(s, "second_factor:"):
+				apps, err := authenticators(box, dir)
+				if err != nil {
+					return nil, err
+				}
+				config += strings.Replace(s, "<bob and carol>", apps, 1) + "\n"
+			default:
 				config = strings.Replace(config, "\ndefaults:\n", "\ndefaults:\n  "+s+"\n", 1)
 			}
 		}

@@ -22,6 +22,7 @@ func peopleVerbs() []verb {
 		{pattern: who + ` types in (\S+): (/.*)`, act: func(c *conversation, a []string) error { return c.typed(a[0], a[1], a[2], false) }},
 		{pattern: who + ` forges in (\S+): (/.*)`, act: func(c *conversation, a []string) error { return c.typed(a[0], a[1], a[2], true) }},
 		{pattern: who + ` and ` + who + ` type at once (/.*)`, act: (*conversation).typedAtOnce},
+		{pattern: who + ` confirms (?:by typing (\S+) )?with (no code|their code|the same code|` + who + `'s code|\d+)`, act: (*conversation).confirmsWithCode},
 		{pattern: who + ` clicks (.+?)(?: on card (\d+))?`, act: (*conversation).clicks},
 		{pattern: who + ` uses (\w+) on the (card|newest line)`, act: (*conversation).usesShortcut},
 		{pattern: who + ` and ` + who + ` click (.+) at once`, act: (*conversation).clickAtOnce},

@@ -23,14 +23,15 @@ import (
 
 // commands is what can be typed behind "twokey".
 type commands struct {
-	Run       *runCommand       `arg:"subcommand:run" help:"run the bot"`
-	Demo      *demoCommand      `arg:"subcommand:demo" help:"play with a sandbox of Slack, Entra, AWS and MCP servers; needs no account"`
-	Sandbox   *sandboxCommand   `arg:"subcommand:sandbox" help:"run the sandbox alone, for a bot of your own or another client"`
-	Doctor    *doctorCommand    `arg:"subcommand:doctor" help:"look at everything that the bot needs, change nothing, and say what is wrong and how to mend it; exit code 1 if something fails"`
-	Config    *configCommands   `arg:"subcommand:config" help:"look at the configuration"`
-	Audit     *auditCommands    `arg:"subcommand:audit" help:"read, check and prove the record of who did what"`
-	Inventory *inventoryCommand `arg:"subcommand:inventory" help:"find out what expires, and when; exit code 1 if something is overdue or unknown"`
-	Health    *healthCommand    `arg:"subcommand:health" help:"ask a running bot whether it is ready; exit code 1 if not"`
+	Run           *runCommand           `arg:"subcommand:run" help:"run the bot"`
+	Demo          *demoCommand          `arg:"subcommand:demo" help:"play with a sandbox of Slack, Entra, AWS and MCP servers; needs no account"`
+	Sandbox       *sandboxCommand       `arg:"subcommand:sandbox" help:"run the sandbox alone, for a bot of your own or another client"`
+	Doctor        *doctorCommand        `arg:"subcommand:doctor" help:"look at everything that the bot needs, change nothing, and say what is wrong and how to mend it; exit code 1 if something fails"`
+	Config        *configCommands       `arg:"subcommand:config" help:"look at the configuration"`
+	Audit         *auditCommands        `arg:"subcommand:audit" help:"read, check and prove the record of who did what"`
+	Inventory     *inventoryCommand     `arg:"subcommand:inventory" help:"find out what expires, and when; exit code 1 if something is overdue or unknown"`
+	Authenticator *authenticatorCommand `arg:"subcommand:authenticator" help:"make a secret for a person's authenticator app, for second_factor in the configuration"`
+	Health        *healthCommand        `arg:"subcommand:health" help:"ask a running bot whether it is ready; exit code 1 if not"`
 }
 
 // Description is the first line of the help.

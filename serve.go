@@ -96,7 +96,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	} {
 		planners[kind], runbooks[kind] = book, book
 	}
-	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners}
+	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners, Authenticators: cfg.Authenticators, Tries: db}
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
 	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers}}
 	answers := handlers.New(chat, db, rules, emergency, reports, care, cfg.Targets, log)

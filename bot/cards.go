@@ -290,7 +290,7 @@ func (c Card) buttons(whole bool) []slack.BlockElement {
 }
 
 func (c Card) confirmButton() slack.BlockElement {
-	if c.Operation.Plan.MustType != "" {
+	if c.Operation.Plan.MustType != "" || c.Operation.Plan.Policy.SecondFactor {
 		return c.button(ActionConfirmTyped, "Confirm…", slack.StylePrimary, "")
 	}
 	return c.button(ActionConfirm, "Confirm", slack.StylePrimary, "Turn the second key? What the card says is what will be done.")
@@ -360,7 +360,11 @@ func (c Card) footer() line {
 	if op.Plan.Urgent && c.Escalation != "" {
 		may = append(may, say(" or "), bold(plain(c.Escalation, 80)))
 	}
-	return append(append(may, say(" but "), who(op.Requester), say(" · ")), l...)
+	may = append(may, say(" but "), who(op.Requester))
+	if op.Plan.Policy.SecondFactor {
+		may = append(may, say(", with a code of their authenticator app"))
+	}
+	return append(append(may, say(" · ")), l...)
 }
 
 // shortDigest is enough of a digest for people to compare.

@@ -128,6 +128,8 @@ func decided(e operation.Event) string {
 		return "Handed over"
 	case operation.Supersede:
 		return "Replaced by an emergency"
+	case operation.Distrust:
+		return "Ended: its row was forged"
 	case operation.Request:
 		return "Asked for"
 	}

@@ -29,6 +29,7 @@ const (
 	InputChange      = "change_reference"
 	InputReason      = "reason"
 	InputTyped       = "typed"
+	InputCode        = "code"   // of the authenticator app
 	InputKey         = "key"    // KeyInUse, KeyAll or KeyOther
 	InputKeyID       = "key_id" // of KeyOther
 	InputSince       = "since"  // RFC 3339 in UTC
@@ -176,17 +177,21 @@ func DenyModal(op operation.Operation) Modal {
 	}
 }
 
-// TypedModal has a person type what the plan wants typed before they confirm, so
-// that nobody turns a dangerous key by habit.
+// TypedModal has a person type what the plan wants typed before they confirm: the
+// secret's name, so that nobody turns a dangerous key by habit, and the code of
+// their authenticator app where it takes a second factor.
 func TypedModal(op operation.Operation) Modal {
-	must := first(op.Plan.MustType, string(op.Secret))
-	return Modal{
+	m := Modal{
 		Callback: CallbackTyped, Metadata: cardRef(op).String(), Title: "Confirm by typing", Submit: "Confirm",
 		Intro: fmt.Sprintf("%s, asked for by %s: %s", title(op), named(op.Requester), plain(op.Reason, operation.MaxReason)),
-		Inputs: []Input{
-			{ID: InputTyped, Label: "Type the secret's name: " + must, Placeholder: must, Max: 200},
-		},
 	}
+	if must := op.Plan.MustType; must != "" {
+		m.Inputs = append(m.Inputs, Input{ID: InputTyped, Label: "Type the secret's name: " + must, Placeholder: must, Max: 200})
+	}
+	if op.Plan.Policy.SecondFactor {
+		m.Inputs = append(m.Inputs, Input{ID: InputCode, Label: "Code of your authenticator app", Hint: "Six digits. Each code is taken once.", Max: 12})
+	}
+	return m
 }
 
 func cardRef(op operation.Operation) Ref {

@@ -72,7 +72,7 @@ func (h *Handlers) decideByForm(ctx context.Context, in bot.Intent, event operat
 	}
 	_, err := h.rules.Approve(ctx, operation.Click{
 		Envelope: in.Envelope, Operation: ref.Operation, Event: event, Digest: ref.Digest, User: in.User,
-		Channel: ref.Channel, Message: ref.Message, Words: strings.TrimSpace(words),
+		Channel: ref.Channel, Message: ref.Message, Words: strings.TrimSpace(words), Code: in.Values[bot.InputCode],
 	})
 	return err
 }

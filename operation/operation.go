@@ -82,6 +82,9 @@ type Policy struct {
 	// Escalation is the group that is paged when none of the approvers of an
 	// emergency has decided in time; empty: nobody more is paged.
 	Escalation GroupID `json:"escalation,omitempty"`
+	// SecondFactor is true where confirming takes a code of the approver's
+	// authenticator app besides the click.
+	SecondFactor bool `json:"second_factor,omitempty"`
 }
 
 // Plan is what will be done, frozen: what the second person confirms.

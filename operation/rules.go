@@ -28,6 +28,10 @@ type Rules struct {
 	Directory Directory
 	Planners  map[Kind]Planner
 	Now       func() time.Time
+	// Authenticators are those of the people who may confirm what takes a second
+	// factor, and Tries counts their codes; both nil where nothing does.
+	Authenticators map[UserID]Authenticator
+	Tries          Tries
 
 	guesses sync.Map // UserID to the address it had when it was last looked up
 }
@@ -71,6 +75,7 @@ const (
 	CodeNoReturn         Code = "no_return"
 	CodeTyped            Code = "not_typed"
 	CodeForged           Code = "forged"
+	CodeSecondFactor     Code = "second_factor"
 )
 
 // MaxReason bounds what people write, in runes.
@@ -197,6 +202,7 @@ type Click struct {
 	Channel   ChannelID
 	Message   MessageID // the message whose button it was
 	Words     string    // a denial's reason, or what was typed to confirm
+	Code      string    // of the clicker's authenticator app; never stored
 }
 
 // Approve judges a click and, when the rules allow it, moves the operation. The
@@ -283,11 +289,20 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 	if err := judge(op, click, who); err != nil {
 		return op, err
 	}
+	code, err := r.secondFactor(ctx, op, click, now)
+	if err != nil {
+		return op, err
+	}
 	t := decide(op, click, who.Person, now)
+	t.Code = code
 	if t.Supersedes, err = r.inTheWay(ctx, op, click.Event); err != nil {
 		return op, err
 	}
-	return r.Writer.Change(ctx, t)
+	moved, err := r.Writer.Change(ctx, t)
+	if errors.Is(err, ErrCodeUsed) {
+		return op, RefuseBecause(err, CodeSecondFactor, "This code was used before, and each is taken once. Wait for the next one, then click Confirm again. Nothing was changed.")
+	}
+	return moved, err
 }
 
 // distrust ends an operation whose row was changed past this program: a person has
@@ -602,10 +617,15 @@ func (r *Rules) eligible(ctx context.Context, op Operation) ([]Person, error) {
 	if err != nil {
 		return nil, err
 	}
+	people = r.equipped(op, people)
 	if len(people) == 0 && op.Plan.Urgent && op.Plan.Policy.Escalation != "" {
 		if people, err = r.others(ctx, op.Plan.Policy.Escalation, op.Requester); err != nil {
 			return nil, err
 		}
+		people = r.equipped(op, people)
+	}
+	if len(people) == 0 && op.Plan.Policy.SecondFactor {
+		return nil, Refuse(CodeNobodyEligible, "Nobody could confirm this: it takes a second factor, and the approvers' group has no other full member with an enabled identity who has one. Have whoever runs me set one up for somebody (second_factor.authenticators in my configuration), then ask again. Nothing was changed.")
 	}
 	if len(people) == 0 {
 		return nil, Refuse(CodeNobodyEligible, "Nobody could confirm this: the approvers' group has no other full member with an enabled identity. Have its owner add somebody, then ask again. Nothing was changed.")
@@ -680,7 +700,7 @@ func (r *Rules) pages(ctx context.Context, op Operation, approvers []Person) ([]
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range above {
+	for _, p := range r.equipped(op, above) {
 		page(p, escalateAfter, fmt.Sprintf("Emergency without a decision: <@%s> asked to disable the secret of %s, and none of the approvers has decided. You may: please look at the card in <#%s> now.", op.Requester.User, op.Secret, op.Channel))
 	}
 	return out, nil

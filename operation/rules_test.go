@@ -99,11 +99,16 @@ func (w *workspace) Person(_ context.Context, email string) (operation.PersonID,
 }
 
 // steadyPlan is a planner whose plan changes when the test says so.
-type steadyPlan struct{ version int }
+type steadyPlan struct {
+	version int
+	factor  bool // confirming takes a code
+}
 
 func (p *steadyPlan) Plan(_ context.Context, op operation.Operation) (operation.Plan, error) {
+	may := policy()
+	may.SecondFactor = p.factor
 	return operation.Plan{
-		Kind: "rotate", Secret: op.Secret, Policy: policy(),
+		Kind: "rotate", Secret: op.Secret, Policy: may,
 		Changes: []operation.Change{{What: "parameter", From: fmt.Sprintf("version %d", p.version), To: fmt.Sprintf("version %d", p.version+1)}},
 		Details: []byte(`{}`),
 	}, nil
@@ -221,6 +226,14 @@ func click(op operation.Operation, event operation.Event, user operation.UserID)
 // is not in the short list of what is allowed must be refused, recorded, and
 // change nothing.
 func TestEveryStateEventAndPerson(t *testing.T) {
+	t.Run("one factor", func(t *testing.T) { everyStateEventAndPerson(t, newDesk(t), operation.States()) })
+	// Everybody has an authenticator and types its code: that alone allows nobody more.
+	t.Run("two factors", func(t *testing.T) {
+		everyStateEventAndPerson(t, withFactor(newDesk(t)), []operation.State{operation.Pending, operation.Parked, operation.Denied})
+	})
+}
+
+func everyStateEventAndPerson(t *testing.T, d *desk, states []operation.State) {
 	allowed := map[operation.State]map[operation.Event][]operation.UserID{
 		operation.Pending: {
 			operation.Confirm: {"bob", "carol"},
@@ -234,14 +247,13 @@ func TestEveryStateEventAndPerson(t *testing.T) {
 		},
 	}
 	events := append(operation.Events(), operation.Request, "nonsense")
-	d := newDesk(t)
 	users := []operation.UserID{"unknown", ""}
 	for u := range d.work.people {
 		users = append(users, u)
 	}
 	slices.Sort(users)
 	fresh := 0
-	for _, state := range operation.States() {
+	for _, state := range states {
 		for _, event := range events {
 			var op operation.Operation // reused as long as nobody moves it
 			for _, user := range users {
@@ -250,7 +262,9 @@ func TestEveryStateEventAndPerson(t *testing.T) {
 					op = d.in(t, d.ask(t, operation.SecretName(fmt.Sprint(fresh))), state)
 				}
 				name := fmt.Sprintf("%s %s by %s", state, event, user)
-				moved, err := d.rules.Approve(t.Context(), click(op, event, user))
+				c := click(op, event, user)
+				c.Code = codeOf(user, d.now)
+				moved, err := d.rules.Approve(t.Context(), c)
 				may := slices.Contains(allowed[state][event], user)
 				switch {
 				case may && err != nil:
@@ -262,6 +276,7 @@ func TestEveryStateEventAndPerson(t *testing.T) {
 				}
 				if err == nil {
 					op = operation.Operation{}
+					d.now = d.now.Add(time.Minute) // codes are taken once
 				}
 			}
 		}

@@ -31,6 +31,8 @@ type Transition struct {
 	Supersedes []Operation
 	// Wake has a worker look at the operation.
 	Wake bool
+	// Code is used up by the transition; ErrCodeUsed when it was used before.
+	Code *UsedCode
 }
 
 // Reader finds operations.

@@ -108,6 +108,7 @@ const emergencyLapse = time.Hour
 func EmergencyPolicy(t Target) operation.Policy {
 	p := t.Policy
 	p.Lapse = max(p.Lapse, emergencyLapse)
+	p.SecondFactor = t.EmergencySecondFactor
 	return p
 }
 

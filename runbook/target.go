@@ -40,6 +40,9 @@ type Target struct {
 	Module Module `json:",omitzero"`
 
 	Policy operation.Policy
+	// EmergencySecondFactor is true where an emergency's confirmation takes a code
+	// of the approver's authenticator app, as Policy says it of everything else.
+	EmergencySecondFactor bool `json:",omitempty"`
 
 	// Owner is told when it is due. Who that is changes nothing of what is done,
 	// so it is no part of a plan.

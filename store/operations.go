@@ -133,6 +133,9 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 		if err := exactlyOne(done, err); err != nil {
 			return err
 		}
+		if err := useCode(ctx, tx, t.Code); err != nil {
+			return err
+		}
 		files, err := s.keep(ctx, tx, t.Documents)
 		if err != nil {
 			return err
