@@ -28,6 +28,7 @@ type settings struct {
 	Owner           ownerSection `yaml:"owner"`
 	Canary          strict.Text  `yaml:"canary"` // true: drills are held with it
 
+	Method    strict.Text      `yaml:"method"` // of a rotation: graph or terragrunt
 	Terraform terraformSection `yaml:"terraform"`
 }
 
@@ -42,6 +43,7 @@ type terraformSection struct {
 	Directory   strict.Text `yaml:"directory"`
 	Program     strict.Text `yaml:"program"`
 	AllowRevert strict.Text `yaml:"allow_revert"`
+	Replace     strict.Text `yaml:"replace"`
 }
 
 type mcpSection struct {
@@ -84,7 +86,7 @@ func (o *override) texts() []*strict.Text {
 		&o.MCP.URL, &o.MCP.Health, &o.MCP.Tool, &o.MCP.Expect,
 		&o.Lifetime, &o.Overlap, &o.Lapse, &o.ChangeReference, &o.Canary, &o.Approvers, &o.Requesters,
 		&o.Owner.Name, &o.Owner.Channel, &o.Owner.Escalation,
-		&o.Terraform.Directory, &o.Terraform.Program, &o.Terraform.AllowRevert,
+		&o.Terraform.Directory, &o.Terraform.Program, &o.Terraform.AllowRevert, &o.Terraform.Replace, &o.Method,
 	}
 }
 
@@ -270,7 +272,7 @@ func (p *pattern) target(o override, c *Config) runbook.Target {
 		Owner:                  p.owner(o.Owner, "owner"),
 		Policy:                 operation.Policy{Approvers: c.Approvers, Requesters: c.Requesters, Channel: c.Slack.OperationsChannel, Lapse: p.lapse(o.Lapse), Escalation: c.Escalation},
 		Canary:                 p.yes(o.Canary, "canary"),
-		Module:                 p.module(o.Terraform),
+		Module:                 p.module(o.Terraform, o.Method),
 	}
 	t.Overlap, t.OverlapUntilExpiry = p.overlap(o.Overlap)
 	if !regexp.MustCompile(`^(aws/ssm|alias/[A-Za-z0-9/_-]+|arn:[a-z-]+:kms:\S+|(mrk-)?[0-9a-f-]{32,36})$`).MatchString(t.KMSKey) {
@@ -368,27 +370,46 @@ func (p *pattern) endpoint(m mcpSection) runbook.Endpoint {
 	return e
 }
 
-// module reads where Terraform provisions the secret; without a directory nobody
-// asks Terraform anything.
-func (p *pattern) module(t terraformSection) runbook.Module {
-	programs := []string{"terraform", "terragrunt", "tofu"}
-	m := runbook.Module{Program: t.Program.Or(programs[0]), AllowRevert: p.yes(t.AllowRevert, "terraform.allow_revert")}
+// module reads where Terraform provisions the secret, and whether it rotates it;
+// without a directory nobody asks Terraform anything.
+func (p *pattern) module(t terraformSection, method strict.Text) runbook.Module {
+	programs, methods := []string{"terraform", "terragrunt", "tofu"}, []string{methodGraph, methodTerragrunt}
+	m := runbook.Module{AllowRevert: p.yes(t.AllowRevert, "terraform.allow_revert"), Rotates: method.Or(methodGraph) == methodTerragrunt}
+	m.Program = t.Program.Or(programs[0])
+	if m.Rotates {
+		m.Program = t.Program.Or(methodTerragrunt)
+	}
 	if !slices.Contains(programs, m.Program) {
 		p.mistake(t.Program.At, "terraform.program must be terraform, terragrunt or tofu; %s", near.Hint(m.Program, programs))
 	}
-	if !t.Directory.IsSet() {
-		for _, other := range []strict.Text{t.Program, t.AllowRevert} {
-			if other.IsSet() {
-				a := absence{other.At, "terraform.directory", "directory: infra/initial/mcps/{mcp}"}
-				p.absent[a] = append(p.absent[a], p.name)
-				break
-			}
-		}
-		return runbook.Module{}
+	if !slices.Contains(methods, method.Or(methodGraph)) {
+		p.mistake(method.At, "method must be graph (I make the secret) or terragrunt (an apply does); %s", near.Hint(method.Value, methods))
 	}
-	m.Directory = p.fill(t.Directory, "terraform.directory")
-	return m
+	if m.Replace = t.Replace.Value; m.Replace != "" {
+		m.Replace = p.required(t.Replace, "terraform.replace", "", `[A-Za-z_][A-Za-z0-9_."\[\]/-]*`, "the address of one resource, such as azuread_application_password.this")
+		if !m.Rotates {
+			p.mistake(t.Replace.At, "terraform.replace is for method: terragrunt; remove it, or add the method")
+		}
+	}
+	if t.Directory.IsSet() {
+		m.Directory = p.fill(t.Directory, "terraform.directory")
+		return m
+	}
+	for _, other := range []strict.Text{t.Program, t.AllowRevert, t.Replace, method} {
+		if other.IsSet() && other.Value != methodGraph {
+			a := absence{other.At, "terraform.directory", "directory: infra/initial/mcps/{mcp}"}
+			p.absent[a] = append(p.absent[a], p.name)
+			break
+		}
+	}
+	return runbook.Module{}
 }
+
+// The methods of a rotation.
+const (
+	methodGraph      = "graph"
+	methodTerragrunt = "terragrunt"
+)
 
 // arguments fills placeholders in the texts of a test call's arguments. Other
 // braces are the tool's own affair.

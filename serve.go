@@ -70,7 +70,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	rotate := &runbook.Rotate{
 		Targets: map[operation.SecretName]runbook.Target{}, Apps: directory, Tokens: directory,
 		Params: cloud, Labels: cloud, ECS: cloud, MCP: mcp.New(mcp.Options{}, now), Proof: cmp.Or(cfg.Pace.Proof, runbook.DefaultProof()),
-		Patience: cfg.Pace.Patience, Terraform: code,
+		Patience: cfg.Pace.Patience, Terraform: code, Plans: code,
 	}
 	for _, t := range cfg.Targets {
 		rotate.Targets[t.Name] = t

@@ -41,6 +41,8 @@ type details struct {
 
 	// NextApply is what Terraform would do after a rotation; nil: there is none.
 	NextApply *forecast `json:"next_apply,omitempty"`
+	// Applied is the saved plan, where Terraform rotates.
+	Applied *applied `json:"applied,omitempty"`
 
 	Target Target `json:"target"` // so that a changed configuration is another plan
 }
@@ -64,7 +66,7 @@ func (r *Rotate) Plan(ctx context.Context, op operation.Operation) (operation.Pl
 		return operation.Plan{}, err
 	}
 	if len(l.problems) == 0 { // it takes its time
-		if err := l.nextApply(ctx, decodeDetails(op.Plan.Details).NextApply); err != nil {
+		if err := l.terraform(ctx, op); err != nil {
 			return operation.Plan{}, err
 		}
 	}
@@ -72,7 +74,19 @@ func (r *Rotate) Plan(ctx context.Context, op operation.Operation) (operation.Pl
 		return operation.Plan{}, operation.Refuse(CodeCannotRotate, "A rotation of %s would fail, so nobody was asked and nothing was changed:\n• %s",
 			op.Secret, strings.Join(texts(l.problems), "\n• "))
 	}
+	if l.applied != nil {
+		return l.planApply(op)
+	}
 	return l.plan(op)
+}
+
+// terraform asks what it would do after the rotation or, where it is to rotate,
+// for that.
+func (l *look) terraform(ctx context.Context, op operation.Operation) error {
+	if l.target.Module.Rotates {
+		return l.savedPlan(ctx, op)
+	}
+	return l.nextApply(ctx, decodeDetails(op.Plan.Details).NextApply)
 }
 
 // look is one look at the world.
@@ -88,6 +102,7 @@ type look struct {
 	newEnds  time.Time
 	service  Service
 	forecast *forecast // what Terraform's next apply would do
+	applied  *applied  // what Terraform is to do
 	problems []*Trouble
 	warnings []*Trouble
 }
@@ -187,6 +202,9 @@ func (l *look) application() {
 	if a.Disabled || !a.PrincipalEnabled || a.ServicePrincipal == "" {
 		l.problem("The Entra application %s is deactivated, or has no enabled service principal, so no secret of it gets a token.", a.Name).
 			mend("Activate it again: az ad sp update --id %s --set accountEnabled=true", a.Client)
+	}
+	if l.target.Module.Rotates {
+		return // who makes the secret, and for how long, is Terraform's affair
 	}
 	switch {
 	case !a.OwnersRead:
@@ -363,7 +381,7 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 	changes := []operation.Change{
 		{What: "Entra application " + l.app.Name, From: "key " + string(l.old.ID) + ", ends " + day(l.old.End), To: "new key named " + Mark(op.ID) + ", ends " + day(l.newEnds)},
 		{What: "SSM parameter " + l.live.Name, From: fmt.Sprintf("version %d", l.live.Version), To: fmt.Sprintf("version %d", l.live.Version+1)},
-		{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + shortARN(l.service.TaskDefinition), To: "the same, all tasks started anew"},
+		l.restart(),
 		{What: "Old key " + string(l.old.ID), From: "works", To: removal},
 	}
 	if l.forecast != nil {
@@ -372,6 +390,10 @@ func (l *look) plan(op operation.Operation) (operation.Plan, error) {
 	return operation.Plan{
 		Kind: KindRotate, Secret: op.Secret, Policy: l.target.Policy, Warnings: texts(l.warnings), Details: raw, Changes: changes,
 	}, nil
+}
+
+func (l *look) restart() operation.Change {
+	return operation.Change{What: "ECS service " + l.target.Cluster + "/" + l.target.Service, From: "running tasks of " + shortARN(l.service.TaskDefinition), To: "the same, all tasks started anew"}
 }
 
 // SameKMSKey compares the ways in which SSM and people name a KMS key: with and

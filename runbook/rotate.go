@@ -32,8 +32,9 @@ type Rotate struct {
 	Labels  Labels
 	ECS     Services
 	MCP     Servers
-	// Terraform is asked about secrets that have a module; otherwise it may be nil.
+	// Terraform is asked about secrets that have a module.
 	Terraform Terraform
+	Plans     SavedPlans
 	Proof     Proof
 	// Patience caps how long any step is tried; 0: as long as each step says.
 	Patience time.Duration
@@ -53,6 +54,9 @@ func DefaultProof() Proof { return Proof{Tokens: 5, Reads: 3, Gap: 500 * time.Mi
 // Steps is the rotation, line by line.
 func (r *Rotate) Steps(op operation.Operation) []operation.Step {
 	j := r.job(op)
+	if j.plan.Applied != nil {
+		return r.patient(j.stepsByTerraform())
+	}
 	steps := []operation.Step{
 		{
 			Name: "Make a new secret in Entra", Within: 3 * time.Minute,

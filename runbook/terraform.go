@@ -19,6 +19,10 @@ type Module struct {
 	// AllowRevert lets a rotation run although the next apply would not leave the
 	// secret alone, or although nobody can tell.
 	AllowRevert bool `json:"allow_revert,omitempty"`
+	// Rotates says that a rotation is an apply of this module.
+	Rotates bool `json:"rotates,omitempty"`
+	// Replace is the address of what that apply replaces, besides what is due.
+	Replace string `json:"replace,omitempty"`
 }
 
 // NextApply names the command that people would type.
@@ -26,7 +30,10 @@ func (m Module) NextApply() string { return m.Program + " apply in " + m.Directo
 
 // String says what the configuration comes to.
 func (m Module) String() string {
-	if m.AllowRevert {
+	switch {
+	case m.Rotates:
+		return m.Program + " in " + m.Directory + ", which rotates it"
+	case m.AllowRevert:
 		return m.Program + " in " + m.Directory + ", rotated even if the next apply reverts it"
 	}
 	return m.Program + " in " + m.Directory
@@ -63,6 +70,9 @@ type Terraform interface {
 	// changes nothing. It may go on when ctx ends; the next call hears of the end.
 	// An error that is marked [operation.Permanent] has words for people.
 	Next(ctx context.Context, m Module) ([]Resource, error)
+	// Save keeps the plan of a rotation for the operation, until its request lapses
+	// or it is discarded. It goes on like Next.
+	Save(ctx context.Context, m Module, id operation.ID, until time.Time) (SavedPlan, error)
 }
 
 // What the next apply would do to a secret.
@@ -70,6 +80,7 @@ const (
 	applyLeaves  = "leaves the secret alone"
 	applyReverts = "PUTS THE OLD SECRET BACK"
 	applyMakes   = "MAKES ANOTHER SECRET and puts it in"
+	applyWrites  = "WRITES THE PARAMETER ANEW"
 	applyRemoves = "REMOVES THE PARAMETER"
 	applyUnknown = "is not known"
 )
@@ -97,12 +108,17 @@ func foresee(resources []Resource, parameter string, old KeyID) forecast {
 			makes = r.Address
 		}
 	}
-	f := forecast{Why: p.Address + " (" + strings.Join(p.Actions, ", ") + ")"}
+	f := forecast{Why: p.Address + " has no change"}
+	if p.changes() {
+		f.Why = p.Address + " is " + actions(p)
+	}
 	switch written := p.changes() || old != "" && !p.LeavesValue; {
 	case p.changes() && p.does("delete") && !p.does("create"):
 		f.Does = applyRemoves
 	case written && makes != "":
-		f.Does, f.Why = applyMakes, f.Why+" with "+makes
+		f.Does, f.Why = applyMakes, f.Why+", with "+makes
+	case written && p.LeavesValue: // not for its value's sake, perhaps
+		f.Does = applyWrites
 	case written:
 		f.Does = applyReverts
 	default:
@@ -116,16 +132,29 @@ func foresee(resources []Resource, parameter string, old KeyID) forecast {
 
 // sentence says a forecast.
 func (f forecast) sentence(m Module) string {
-	s := fmt.Sprintf("The next %s %s (%s).", m.NextApply(), f.Does, strings.TrimRight(f.Why, "."))
+	why := strings.TrimRight(f.Why, ".")
+	if f.Does == applyUnknown {
+		return fmt.Sprintf("What the next %s would do is not known: %s.", m.NextApply(), why)
+	}
+	s := fmt.Sprintf("The next %s %s: %s.", m.NextApply(), f.Does, why)
 	if f.Litter != "" {
 		s += fmt.Sprintf(" It would make a key in Entra that nothing uses, by %s: take that out of the code (docs/terraform.md).", f.Litter)
 	}
 	return s
 }
 
-// remedy is what to do about an apply that does not leave the secret alone.
-const remedy = "Write the parameter with value_wo and value_wo_version, or at least ignore changes of value in its lifecycle, and apply that first; docs/terraform.md has the way there. " +
-	"Whoever takes the risk sets terraform.allow_revert: true for this secret."
+// CodeWouldRevert is the refusal of a rotation that the next apply would revert, or
+// of which nobody can tell.
+const CodeWouldRevert operation.Code = "would_revert"
+
+// refuse refuses a rotation for what the next apply would do.
+func (f forecast) refuse(secret operation.SecretName, m Module) error {
+	const risk = "Whoever takes the risk sets terraform.allow_revert: true for this secret. Nobody was asked and nothing was changed."
+	if f.Does == applyUnknown {
+		return operation.Refuse(CodeWouldRevert, "I don't rotate %s, since the next apply might undo it. %s Mend that. %s", secret, f.sentence(m), risk)
+	}
+	return operation.Refuse(CodeWouldRevert, "I don't rotate %s, since the next apply would undo it. %s Write the parameter with value_wo and value_wo_version, or at least ignore changes of value in its lifecycle, and apply that first: docs/terraform.md has the way there. %s", secret, f.sentence(m), risk)
+}
 
 // nextApply looks at what the next apply would do after the rotation. What was
 // frozen when the rotation was asked for stays: Terraform takes its time, and
@@ -149,14 +178,12 @@ func (l *look) nextApply(ctx context.Context, frozen *forecast) error {
 		}
 	}
 	l.forecast = f
-	if f.Does == applyLeaves && f.Litter == "" {
-		return nil
-	}
-	if f.Does == applyLeaves || m.AllowRevert {
+	switch {
+	case f.Does != applyLeaves && !m.AllowRevert:
+		return f.refuse(l.target.Name, m)
+	case f.Does != applyLeaves || f.Litter != "":
 		l.warn("%s", f.sentence(m))
-		return nil
 	}
-	l.problem("%s", f.sentence(m)).mend("%s", remedy)
 	return nil
 }
 
@@ -179,7 +206,7 @@ func (j job) tellNextApply(ctx context.Context, _ *operation.Run) (string, error
 	resources, err := j.Terraform.Next(ctx, m)
 	switch {
 	case operation.IsPermanent(err):
-		return fmt.Sprintf("It gave no answer, so what the next %s does is not known: %s. Look at its plan by hand before anybody applies.", m.NextApply(), strings.TrimRight(err.Error(), ".")), nil
+		return forecast{Does: applyUnknown, Why: err.Error()}.sentence(m) + " Look at its plan by hand before anybody applies.", nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return "", operation.NotYet{After: time.Second, Why: m.Program + " is still planning in " + m.Directory}
 	case err != nil:

@@ -181,6 +181,45 @@ func drift(t *testing.T, endpoint string) {
 	}
 }
 
+// What cannot be seen with one provider only.
+func TestEveryForecast(t *testing.T) {
+	parameter := func(leaves bool, actions ...string) runbook.Resource {
+		return runbook.Resource{Address: "aws_ssm_parameter.this", Type: "aws_ssm_parameter", Actions: actions, Parameter: "/p", LeavesValue: leaves}
+	}
+	password := func(key runbook.KeyID, actions ...string) runbook.Resource {
+		return runbook.Resource{Address: "azuread_application_password.this", Type: "azuread_application_password", Actions: actions, Key: key}
+	}
+	for _, c := range []struct {
+		name      string
+		old       runbook.KeyID // "": after the rotation
+		resources []runbook.Resource
+		does      string
+		litter    bool
+	}{
+		{"before: the team's module", "old", []runbook.Resource{parameter(false, "no-op"), password("old", "no-op")}, "MAKES ANOTHER SECRET and puts it in", false},
+		{"before: the secret is another key's by now", "old", []runbook.Resource{parameter(false, "no-op"), password("first", "no-op")}, "PUTS THE OLD SECRET BACK", false},
+		{"before: write-only, and the key is Terraform's", "old", []runbook.Resource{parameter(true, "no-op"), password("old", "no-op")}, "leaves the secret alone", true},
+		{"before: a password is due anyway", "old", []runbook.Resource{parameter(true, "update"), password("old", "delete", "create")}, "MAKES ANOTHER SECRET and puts it in", false},
+		{"before: something about it is due", "old", []runbook.Resource{parameter(true, "update")}, "WRITES THE PARAMETER ANEW", false},
+		{"before: write-only", "old", []runbook.Resource{parameter(true, "no-op")}, "leaves the secret alone", false},
+		{"before: replaced", "old", []runbook.Resource{parameter(false, "delete", "create")}, "PUTS THE OLD SECRET BACK", false},
+		{"before: taken out", "old", []runbook.Resource{parameter(true, "delete")}, "REMOVES THE PARAMETER", false},
+		{"before: not there", "old", []runbook.Resource{password("old", "no-op")}, "is not known", false},
+		{"after: nothing to do", "", []runbook.Resource{parameter(false, "no-op"), password("new", "no-op")}, "leaves the secret alone", false},
+		{"after: the team's module", "", []runbook.Resource{parameter(false, "update"), password("", "create")}, "MAKES ANOTHER SECRET and puts it in", false},
+		{"after: only the value", "", []runbook.Resource{parameter(false, "update"), password("new", "no-op")}, "PUTS THE OLD SECRET BACK", false},
+		{"after: the key is made anew, and goes nowhere", "", []runbook.Resource{parameter(true, "no-op"), password("", "create")}, "leaves the secret alone", true},
+		{"after: taken out", "", []runbook.Resource{parameter(true, "delete")}, "REMOVES THE PARAMETER", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			does, litter := runbook.Foresee(c.resources, "/p", c.old)
+			if does != c.does || (litter != "") != c.litter {
+				t.Errorf("the next apply %s, litter %q", does, litter)
+			}
+		})
+	}
+}
+
 // kit is real Terraform, or the test is skipped.
 func kit(t *testing.T, endpoint string) *tfsandbox.Kit {
 	t.Helper()

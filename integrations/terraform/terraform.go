@@ -7,6 +7,7 @@ package terraform
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,27 +100,27 @@ func (c *Client) Run(ctx context.Context) error {
 // flight is one run of the program, which outlives the call that began it: a call
 // is short, and a program that is cut off may leave a lock behind.
 type flight struct {
-	done      chan struct{}
-	resources []runbook.Resource
-	err       error
-	ended     time.Time
+	done  chan struct{}
+	plan  runbook.SavedPlan
+	err   error
+	ended time.Time
 }
 
 // stale is how old an answer may be that nobody has heard yet.
 const stale = 30 * time.Second
 
 // fly joins the flight called key, or begins it, and waits for its end or ctx's.
-func (c *Client) fly(ctx context.Context, key string, f func() ([]runbook.Resource, error)) ([]runbook.Resource, error) {
+func (c *Client) fly(ctx context.Context, key string, f func() (runbook.SavedPlan, error)) (runbook.SavedPlan, error) {
 	c.mu.Lock()
 	fl := c.flights[key]
 	if fl == nil || !fl.ended.IsZero() && time.Since(fl.ended) > stale {
 		fl = &flight{done: make(chan struct{})}
 		c.flights[key] = fl
 		c.flying.Go(func() {
-			resources, err := f()
+			plan, err := f()
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			fl.resources, fl.err, fl.ended = resources, err, time.Now()
+			fl.plan, fl.err, fl.ended = plan, err, time.Now()
 			close(fl.done)
 		})
 	}
@@ -127,14 +128,14 @@ func (c *Client) fly(ctx context.Context, key string, f func() ([]runbook.Resour
 	select {
 	case <-fl.done:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return runbook.SavedPlan{}, ctx.Err()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flights[key] == fl {
 		delete(c.flights, key)
 	}
-	return fl.resources, fl.err
+	return fl.plan, fl.err
 }
 
 // room locks a directory: two runs of Terragrunt share its cache.
@@ -153,57 +154,61 @@ func (c *Client) room(directory string) func() {
 // Next implements [runbook.Terraform]. The plan is thrown away, and takes no lock:
 // a look must not hold up those who work.
 func (c *Client) Next(ctx context.Context, m runbook.Module) ([]runbook.Resource, error) {
-	return c.fly(ctx, "next "+m.Directory, func() ([]runbook.Resource, error) {
+	plan, err := c.fly(ctx, "next "+m.Directory, func() (runbook.SavedPlan, error) {
 		defer c.room(m.Directory)()
-		dir, err := c.private("look-*", c.now().Add(time.Hour))
+		dir, err := c.private("look-"+rand.Text(), c.now().Add(time.Hour))
 		if err != nil {
-			return nil, err
+			return runbook.SavedPlan{}, err
 		}
 		defer func() { _ = os.RemoveAll(dir) }() // what stays is swept
 		return c.plan(m, dir, "-lock=false")
 	})
+	return plan.Resources, err
 }
 
 // planFile is a saved plan's name in its folder.
 const planFile = "plan"
 
 // plan makes a plan in dir and reads it.
-func (c *Client) plan(m runbook.Module, dir string, more ...string) ([]runbook.Resource, error) {
+func (c *Client) plan(m runbook.Module, dir string, more ...string) (runbook.SavedPlan, error) {
 	ctx, cancel := context.WithTimeout(c.closing, c.limit)
 	defer cancel()
 	file := filepath.Join(dir, planFile)
-	if err := c.run(ctx, m, dir, io.Discard, append([]string{"plan", "-input=false", "-no-color", "-out=" + file}, more...)...); err != nil {
-		return nil, err
+	none := runbook.SavedPlan{}
+	if err := c.run(ctx, m, dir, nil, nil, append([]string{"plan", "-input=false", "-no-color", "-out=" + file}, more...)...); err != nil {
+		return none, err
 	}
 	if err := os.Chmod(file, 0o600); err != nil {
-		return nil, operation.Permanent(fmt.Errorf("%s left no plan: it went elsewhere, or there is nothing to plan", m.Program))
+		return none, operation.Permanent(fmt.Errorf("%s left no plan: it went elsewhere, or there is nothing to plan", m.Program))
 	}
 	var shown bytes.Buffer
-	if err := c.run(ctx, m, dir, &shown, "show", "-json", "-no-color", file); err != nil {
-		return nil, err
+	if err := c.run(ctx, m, dir, nil, &shown, "show", "-json", "-no-color", file); err != nil {
+		return none, err
 	}
 	changes, err := read(&shown)
-	clear(shown.Bytes()[:shown.Len()])
 	if err != nil {
-		return nil, operation.Permanent(fmt.Errorf("%s show -json gave something that is no plan", m.Program))
+		return none, operation.Permanent(fmt.Errorf("%s show -json gave something that is no plan", m.Program))
 	}
 	ignored, err := ignoredValues(file)
 	if err != nil {
-		return nil, operation.Permanent(fmt.Errorf("the saved plan of %s can't be read: %w", m.Program, err))
+		return none, operation.Permanent(fmt.Errorf("the saved plan of %s can't be read: %w", m.Program, err))
 	}
-	return resources(changes, ignored), nil
+	hash, err := hashOf(file)
+	return runbook.SavedPlan{Hash: hash, Resources: resources(changes, ignored)}, err
 }
 
 // run runs the program in the module's directory. What it prints holds values, so
-// only its answer is handed on, and of its errors their first lines.
-func (c *Client) run(ctx context.Context, m runbook.Module, dir string, stdout io.Writer, args ...string) error {
+// only its answer is handed on, and of its errors their first lines. It inherits
+// held: the file stays locked for as long as the program lives.
+func (c *Client) run(ctx context.Context, m runbook.Module, dir string, held []*os.File, stdout io.Writer, args ...string) error {
 	words, err := os.OpenFile(filepath.Join(dir, "errors"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("keep what %s says: %w", m.Program, err)
 	}
 	defer func() { _ = words.Close() }() // read before
 	cmd := exec.CommandContext(ctx, m.Program, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = m.Directory, c.environ, stdout, words
+	// To files, and to nobody: if we die, the program must not die of a broken pipe.
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = m.Directory, c.environ, stdout, words, held
 	// Its own group, which gets one interrupt: Terraform then ends in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
@@ -248,16 +253,13 @@ func headline(words io.ReadSeeker, failed error) string {
 }
 
 // private makes a folder that only this user can read, to be swept after until.
-func (c *Client) private(pattern string, until time.Time) (string, error) {
-	if err := os.MkdirAll(c.folder, 0o700); err != nil {
-		return "", fmt.Errorf("make the folder for plans: %w", err)
-	}
-	dir, err := os.MkdirTemp(c.folder, pattern) // 0700
+func (c *Client) private(name string, until time.Time) (string, error) {
+	dir, err := filepath.Abs(filepath.Join(c.folder, name))
 	if err != nil {
-		return "", fmt.Errorf("make a folder for a plan: %w", err)
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
 		return "", fmt.Errorf("find the folder of a plan: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a folder for a plan: %w", err)
 	}
 	return dir, keepUntil(dir, until)
 }

@@ -124,7 +124,7 @@ func TestWhatADeadProcessLeftIsSwept(t *testing.T) {
 	folder := t.TempDir()
 	now := time.Now()
 	c := New(Options{Folder: folder}, func() time.Time { return now })
-	dir, err := c.private("look-*", now.Add(time.Hour))
+	dir, err := c.private("look-1", now.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,11 +42,8 @@ func Prepare(ctx context.Context, dir string, environ []string) (*Kit, error) {
 		return nil, err
 	}
 	probe := filepath.Join(dir, "probe")
-	if err := os.MkdirAll(probe, 0o700); err != nil {
-		return nil, fmt.Errorf("make a folder to try Terraform in: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(probe, "main.tf"), []byte(Providers("aws")), 0o600); err != nil {
-		return nil, fmt.Errorf("write code to try Terraform with: %w", err)
+	if err := k.Write(probe, Providers("aws")); err != nil {
+		return nil, err
 	}
 	if out, err := k.Run(ctx, probe, "init"); err != nil {
 		return nil, fmt.Errorf("%w: the AWS provider %s; let Terraform reach registry.terraform.io, or name a filesystem mirror with it in %s: %s", ErrMissing, ProviderVersion, MirrorVariable, lastLine(out))
@@ -87,6 +84,17 @@ func (k *Kit) Run(ctx context.Context, dir string, args ...string) (string, erro
 		return out.String(), fmt.Errorf("terraform %s: %w:\n%s", args[0], err, out.String())
 	}
 	return out.String(), nil
+}
+
+// Write writes the code of a module, in place of what was there.
+func (k *Kit) Write(dir, code string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make a module's folder: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(code), 0o600); err != nil {
+		return fmt.Errorf("write a module's code: %w", err)
+	}
+	return nil
 }
 
 // Apply initializes a folder and applies it.
