@@ -27,7 +27,7 @@ func arrows() map[string][]string {
 		"operation":        {},
 		"runbook":          {"operation"},
 		"inventory":        {"operation", "runbook", "internal/csvsafe"},
-		"bot":              {"operation"},
+		"bot":              {"operation", "inventory"},
 		"handlers":         {"bot", "operation", "runbook", "inventory", "internal/near"},
 		"scheduler":        {"operation", "inventory", "runbook"},
 		"doctor":           {"operation", "runbook"},

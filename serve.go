@@ -26,6 +26,7 @@ import (
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/integrations/mcp"
 	"github.com/twokey/twokey/integrations/terraform"
+	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/scheduler"
@@ -98,12 +99,13 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	}
 	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners, Authenticators: cfg.Authenticators, Tries: db}
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
-	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers}}
-	answers := handlers.New(chat, db, rules, emergency, reports, care, cfg.Targets, log)
+	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers, Channel: cfg.Slack.OperationsChannel}}
 	survey, err := newSweeper(cfg, directory, cloud, db, now)
 	if err != nil {
 		return err
 	}
+	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}}
+	answers := handlers.New(chat, db, rules, emergency, reports, care, shelf, cfg.Targets, log)
 	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: cfg.Reminders.Policy}
 	schedules := ticks(cfg.Reminders, reminders)
 	metrics.MustRegister(db.Metrics(schedules))
@@ -150,6 +152,10 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	return err
 }
 
+// looksLast is how old an inventory may be that is only shown. A sweep costs many
+// calls, and what is shown says how old it is.
+const looksLast = 10 * time.Minute
+
 // owner names this replica in leases, so that a log tells who had an operation.
 func owner() string {
 	host, err := os.Hostname()
@@ -192,6 +198,19 @@ type ledger struct {
 // Entries implements incident.Ledger.
 func (l ledger) Entries(ctx context.Context, id operation.ID) ([]operation.Entry, error) {
 	return audit.OfOperation(ctx, l.store.DB(), id)
+}
+
+// History implements handlers.Record.
+func (l ledger) History(ctx context.Context, secret operation.SecretName) ([]operation.Entry, error) {
+	ops, err := l.store.OperationsOf(ctx, secret)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]operation.ID, len(ops))
+	for i, op := range ops {
+		ids[i] = op.ID
+	}
+	return audit.History(ctx, l.store.DB(), secret, ids)
 }
 
 // Prove implements incident.Ledger.

@@ -5,4 +5,6 @@ var (
 	AllMessages = messages
 	AllModals   = modals
 	ViewOf      = Modal.view
+	AllHomes    = homes
+	TabOf       = Home.view
 )

@@ -140,6 +140,7 @@ func messages() map[string]Message {
 
 	maps.Copy(out, emergencies())
 	maps.Copy(out, reminders())
+	maps.Copy(out, secretMessages())
 	for name, e := range entries() {
 		out["line-"+name] = Line(e, false)
 	}
@@ -201,6 +202,9 @@ func TestEveryMessageLooksAsItDid(t *testing.T) {
 	}
 	for name, m := range modals() {
 		golden(t, "modal-"+name, m.view())
+	}
+	for name, h := range homes() {
+		golden(t, "home-"+name, h.view())
 	}
 }
 

@@ -41,6 +41,8 @@ type Intent struct {
 	Value      string // the button's value, forgeable
 	Message    operation.MessageID
 	Thread     operation.MessageID
+	Private    bool              // the message is seen by this person alone
+	Reply      string            // response_url: replaces that message, for half an hour
 	Callback   string            // callback_id
 	Metadata   string            // private_metadata, forgeable
 	Values     map[string]string // of a submission: action_id to text or chosen option
@@ -89,6 +91,7 @@ func fromInteraction(c slack.InteractionCallback) (Intent, bool) {
 		a := c.ActionCallback.BlockActions[0] // Slack sends one
 		in.Kind, in.Action, in.Value = IntentAction, a.ActionID, valueOf(*a)
 		in.Callback, in.Metadata = c.View.CallbackID, c.View.PrivateMetadata
+		in.Private, in.Reply = c.Container.IsEphemeral || strings.HasPrefix(string(in.Channel), "D"), c.ResponseURL
 	case slack.InteractionTypeViewSubmission:
 		in.Kind, in.Callback, in.Metadata, in.Values = IntentSubmission, c.View.CallbackID, c.View.PrivateMetadata, valuesOf(c.View.State)
 	case slack.InteractionTypeViewClosed:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/twokey/twokey/bot"
 	"github.com/twokey/twokey/internal/need"
+	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -39,6 +40,19 @@ func TestSlackTakesEveryMessage(t *testing.T) {
 	}
 }
 
+func TestSlackTakesEveryHomeTab(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.bot()
+	alice, err := w.slack.UserID("alice")
+	w.must(alice, err)
+	for name, h := range bot.AllHomes() {
+		if err := b.PublishHome(t.Context(), operation.UserID(alice), h); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // nodeDir holds Slack's own types.
 const nodeDir = "../sandbox/slack/node"
 
@@ -46,7 +60,7 @@ func TestEveryMessageIsWhatSlacksOwnTypesSay(t *testing.T) {
 	t.Parallel()
 	node := need.Node(t, nodeDir)
 	var ts strings.Builder
-	ts.WriteString("import type { KnownBlock, ModalView } from '@slack/types';\n")
+	ts.WriteString("import type { HomeView, KnownBlock, ModalView } from '@slack/types';\n")
 	declare := func(name, kind string, v any) {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -54,12 +68,15 @@ func TestEveryMessageIsWhatSlacksOwnTypesSay(t *testing.T) {
 		}
 		ts.WriteString("export const " + strings.ReplaceAll(name, "-", "_") + ": " + kind + " = " + string(b) + ";\n")
 	}
-	messages, modals := bot.AllMessages(), bot.AllModals()
+	messages, modals, homes := bot.AllMessages(), bot.AllModals(), bot.AllHomes()
 	for _, name := range slices.Sorted(maps.Keys(messages)) {
 		declare("message_"+name, "KnownBlock[]", slackgo.Blocks{BlockSet: messages[name].Blocks})
 	}
 	for _, name := range slices.Sorted(maps.Keys(modals)) {
 		declare("modal_"+name, "ModalView", bot.ViewOf(modals[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(homes)) {
+		declare("home_"+name, "HomeView", bot.TabOf(homes[name]))
 	}
 	check := func(source string) ([]byte, error) {
 		dir := t.TempDir()

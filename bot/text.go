@@ -125,6 +125,9 @@ func code(text string) span {
 func when(t time.Time) span { return span{at: t} }
 func sign(name string) span { return span{emoji: name} }
 
+// newLine breaks a line beside a button; where lines are read out it is a blank.
+func newLine() span { return say("\n") }
+
 // where names a channel. To those who may not know of it Slack shows no name.
 func where(c operation.ChannelID) span { return span{place: c} }
 
@@ -203,12 +206,17 @@ func (l line) read() string {
 	return out.String()
 }
 
-// mrkdwn is the line for a context block, which has no rich text.
+// mrkdwn is the line for blocks that have no rich text: small print, and what stands
+// beside a button.
 func (l line) mrkdwn() string {
 	var out strings.Builder
 	for _, s := range l {
 		part := line{s}.read()
 		switch {
+		case s.emoji != "":
+			part = ":" + s.emoji + ": "
+		case s.text == "\n":
+			part = "\n"
 		case s.style == nil:
 		case s.style.Bold:
 			part = "*" + part + "*"

@@ -15,7 +15,10 @@ import (
 // did what they did, or in a direct message where that is impossible. The text
 // may name people and channels as <@U…> and <#C…>.
 func (b *Bot) Whisper(ctx context.Context, in Intent, text string) error {
-	m := Direct(text)
+	return b.private(ctx, in, Direct(text))
+}
+
+func (b *Bot) private(ctx context.Context, in Intent, m Message) error {
 	err := errNoPlace
 	if in.Channel != "" && !strings.HasPrefix(string(in.Channel), "D") {
 		err = b.ephemeral(ctx, in, m)

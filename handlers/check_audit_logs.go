@@ -33,7 +33,7 @@ func (h *Handlers) auditCommand(ctx context.Context, in bot.Intent) error {
 	if err != nil {
 		return err
 	}
-	if err := h.rules.MayLook(ctx, in.User, in.Channel, target.Name, target.Policy, in.Command+" "+in.Text); err != nil {
+	if err := h.rules.MayLook(ctx, in.User, in.Channel, target.Name, in.Command+" "+in.Text, target.Policy); err != nil {
 		return err
 	}
 	found, err := h.audits.LookInto(ctx, target, since, h.rules.Now())

@@ -217,7 +217,7 @@ func (h *Handlers) report(ctx context.Context, in bot.Intent, words []string) er
 	if op.State.Open() && op.State != operation.Parked {
 		return operation.Refuse(codeUnreadable, "Emergency %s is %s: its report is drafted at its end.", op.ID, op.State.Words())
 	}
-	if err := h.rules.MayLook(ctx, in.User, in.Channel, op.Secret, op.Plan.Policy, in.Command+" "+in.Text); err != nil {
+	if err := h.rules.MayLook(ctx, in.User, in.Channel, op.Secret, in.Command+" "+in.Text, op.Plan.Policy); err != nil {
 		return err
 	}
 	report, err := h.reports.Draft(ctx, op.ID)

@@ -22,6 +22,13 @@ type Chat interface {
 	Publish(ctx context.Context, in bot.Intent, title, found string, d operation.Document) error
 }
 
+// Slack is all that the handlers need of the chat.
+type Slack interface {
+	Chat
+	Desk
+	Wall
+}
+
 // Auditor looks into the audit logs about a secret; a zero since is when the key
 // in use was made.
 type Auditor interface {
@@ -37,12 +44,13 @@ type Messages interface {
 
 // Handlers answers to what people do.
 type Handlers struct {
-	chat    Chat
+	chat    Slack
 	told    Messages
 	rules   *operation.Rules
 	audits  Auditor
 	reports runbook.Reporter
 	care    *operation.Care
+	shelf   Shelf
 	targets []runbook.Target // in the configuration's order
 	log     *slog.Logger
 	table   map[route]handler
@@ -58,8 +66,8 @@ type (
 )
 
 // New returns the handlers of everything that people can use.
-func New(chat Chat, told Messages, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, targets []runbook.Target, log *slog.Logger) *Handlers {
-	h := &Handlers{chat: chat, told: told, rules: rules, audits: audits, reports: reports, care: care, targets: targets, log: log}
+func New(chat Slack, told Messages, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, shelf Shelf, targets []runbook.Target, log *slog.Logger) *Handlers {
+	h := &Handlers{chat: chat, told: told, rules: rules, audits: audits, reports: reports, care: care, shelf: shelf, targets: targets, log: log}
 	h.table = map[route]handler{
 		{bot.IntentCommand, "/rotate"}:             h.rotateCommand,
 		{bot.IntentSubmission, bot.CallbackRotate}: h.rotateForm,
@@ -87,6 +95,22 @@ func New(chat Chat, told Messages, rules *operation.Rules, audits Auditor, repor
 		{bot.IntentAction, bot.ActionTake}:            h.takeReminder,
 		{bot.IntentAction, bot.ActionSnooze}:          h.askSnooze,
 		{bot.IntentSubmission, bot.CallbackSnooze}:    h.snoozeForm,
+
+		{bot.IntentCommand, "/secrets"}:               h.secretsCommand,
+		{bot.IntentAction, bot.ActionSecretsOpen}:     h.secretsButton,
+		{bot.IntentAction, bot.ActionSecretsBack}:     h.secretsButton,
+		{bot.IntentAction, bot.ActionSecretsPrevious}: h.secretsButton,
+		{bot.IntentAction, bot.ActionSecretsNext}:     h.secretsButton,
+		{bot.IntentAction, bot.ActionSecretsFindings}: h.secretsButton,
+		{bot.IntentAction, bot.ActionSecretsAgain}:    h.secretsButton,
+		{bot.IntentAction, bot.ActionSecretsShare}:    h.shareSecrets,
+		{bot.IntentAction, bot.ActionSecretsExport}:   h.exportButton,
+		{bot.IntentAction, bot.ActionSecretRotate}:    h.secretRotate,
+		{bot.IntentAction, bot.ActionSecretEmergency}: h.secretEmergency,
+		{bot.IntentAction, bot.ActionSecretTake}:      h.secretTake,
+		{bot.IntentAction, bot.ActionSecretSnooze}:    h.secretSnooze,
+		{bot.IntentHome, ""}:                          h.openHome,
+		{bot.IntentAction, bot.ActionHomeRefresh}:     h.refreshHome,
 	}
 	return h
 }

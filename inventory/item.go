@@ -157,6 +157,34 @@ func (i Item) Words() string {
 	}
 }
 
+// maxResources bounds what is named of a certificate's users.
+const maxResources = 5
+
+// TiedTo names, one a line, what has the item or uses it.
+func (i Item) TiedTo() []string {
+	var out []string
+	add := func(what, name string) {
+		if name != "" {
+			out = append(out, what+" "+name)
+		}
+	}
+	add("SSM parameter", i.Feeds.Parameter)
+	if i.Feeds.Service != "" {
+		add("ECS service", i.Feeds.Cluster+"/"+i.Feeds.Service)
+	}
+	add("MCP server", i.Feeds.Endpoint)
+	for _, arn := range i.Feeds.Resources[:min(len(i.Feeds.Resources), maxResources)] {
+		add("AWS resource", arn)
+	}
+	if more := len(i.Feeds.Resources) - maxResources; more > 0 {
+		out = append(out, fmt.Sprintf("and %d more AWS resources", more))
+	}
+	if i.KeyID != "" && i.Application != "" {
+		add("key of the Entra application", i.Application)
+	}
+	return out
+}
+
 // Age is how long the item exists at now; 0 when its start is unknown.
 func (i Item) Age(now time.Time) time.Duration {
 	if i.Start.IsZero() || now.Before(i.Start) {

@@ -723,19 +723,57 @@ func (r *Rules) StillApproved(ctx context.Context, op Operation) error {
 	return err
 }
 
-// MayLook lets those look who could ask for an operation or confirm one, and
-// records that they did: what they see names people and addresses.
-func (r *Rules) MayLook(ctx context.Context, user UserID, channel ChannelID, secret SecretName, policy Policy, what string) error {
-	who, err := r.standing(ctx, user, channel, policy.Requesters, policy.Approvers)
-	if err == nil && policy.Requesters != "" && !who.Member {
+// MaySee lets those see who could ask for an operation or confirm one, by any of
+// the policies. It records nothing.
+func (r *Rules) MaySee(ctx context.Context, user UserID, channel ChannelID, policies ...Policy) (Person, error) {
+	var groups []GroupID
+	everybody := false
+	for _, p := range policies {
+		everybody = everybody || p.Requesters == ""
+		for _, g := range []GroupID{p.Requesters, p.Approvers} {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
+		}
+	}
+	who, err := r.standing(ctx, user, channel, groups...)
+	if err == nil && !everybody && !who.Member {
 		err = Refuse(CodeNotRequester, "Only members of the requesters' or the approvers' group may see this. Ask one of them.")
 	}
+	return who.Person, err
+}
+
+// MayLook is MaySee, and records that they did, or were refused: what they see
+// names people and addresses.
+func (r *Rules) MayLook(ctx context.Context, user UserID, channel ChannelID, secret SecretName, what string, policies ...Policy) error {
+	who, err := r.MaySee(ctx, user, channel, policies...)
 	if err != nil {
 		return r.noteRefusal(ctx, err, Entry{Secret: secret, By: &Person{User: user}, Channel: channel})
 	}
 	return r.Writer.Record(ctx, []Entry{{
-		At: r.Now(), Secret: secret, Outcome: Noted, By: &who.Person, Channel: channel, Text: "Looked: " + what, Quiet: true,
+		At: r.Now(), Secret: secret, Outcome: Noted, By: &who, Channel: channel, Text: "Looked: " + what, Quiet: true,
 	}})
+}
+
+// Waiting returns those of ops that wait for this person: what they may confirm and
+// what is parked until an approver decides. It judges as Approve does, and decides
+// nothing.
+func (r *Rules) Waiting(ctx context.Context, user UserID, ops []Operation) ([]Operation, error) {
+	var out []Operation
+	for _, op := range ops {
+		events := map[State][]Event{Pending: {Confirm}, Parked: {Retry, Undo, HandOver}}[op.State]
+		if len(events) == 0 || op.State == Pending && !r.Now().Before(op.LapsesAt) {
+			continue
+		}
+		who, err := r.standing(ctx, user, op.Channel, op.approverGroups()...)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(events, func(e Event) bool { return judge(op, Click{Event: e, Words: op.Plan.MustType}, who) == nil }) {
+			out = append(out, op)
+		}
+	}
+	return out, nil
 }
 
 // noteRefusal records that somebody was refused, and returns err.

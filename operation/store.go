@@ -39,8 +39,8 @@ type Transition struct {
 type Reader interface {
 	// Operation returns ErrUnknown when there is none.
 	Operation(ctx context.Context, id ID) (Operation, error)
-	// OpenOperations returns the operations that hold the secret: at most one of
-	// a kind.
+	// OpenOperations returns the operations that hold the secret, at most one of
+	// a kind; those of all secrets when it is empty.
 	OpenOperations(ctx context.Context, secret SecretName) ([]Operation, error)
 	// Asked returns the operation that was made of an envelope, if one was.
 	Asked(ctx context.Context, envelope string) (Operation, bool, error)

@@ -154,7 +154,7 @@ func (p Policy) reminder(i inventory.Item, stage operation.Stage, now time.Time,
 	r := operation.Reminder{
 		Matter: operation.Matter{Item: string(i.ID), End: i.End}, Stage: stage, At: now,
 		Name: i.Name, Kind: i.Kind.Words(), Secret: i.Feeds.Secret, Key: string(i.KeyID), Owner: i.Owner.Name, Why: i.Why,
-		Feeds: feeds(i), Breaks: breaks(i), Channel: p.Channel,
+		Feeds: i.TiedTo(), Breaks: breaks(i), Channel: p.Channel,
 	}
 	if i.KeyID != "" && !i.Live {
 		r.Kind += ", in no parameter"
@@ -172,33 +172,6 @@ func (p Policy) reminder(i inventory.Item, stage operation.Stage, now time.Time,
 		r.Ring = p.Ring
 	}
 	return r
-}
-
-// maxResources bounds what is named of a certificate's users.
-const maxResources = 5
-
-func feeds(i inventory.Item) []string {
-	var out []string
-	add := func(what, name string) {
-		if name != "" {
-			out = append(out, what+" "+name)
-		}
-	}
-	add("SSM parameter", i.Feeds.Parameter)
-	if i.Feeds.Service != "" {
-		add("ECS service", i.Feeds.Cluster+"/"+i.Feeds.Service)
-	}
-	add("MCP server", i.Feeds.Endpoint)
-	for _, arn := range i.Feeds.Resources[:min(len(i.Feeds.Resources), maxResources)] {
-		add("AWS resource", arn)
-	}
-	if more := len(i.Feeds.Resources) - maxResources; more > 0 {
-		out = append(out, fmt.Sprintf("and %d more AWS resources", more))
-	}
-	if i.KeyID != "" && i.Application != "" {
-		add("key of the Entra application", i.Application)
-	}
-	return out
 }
 
 // breaks says what no longer works after an item's end.

@@ -38,6 +38,25 @@ func (s *Store) Matters(ctx context.Context) ([]operation.Matter, error) {
 	return out, rows.Err()
 }
 
+// OpenReminders returns the latest reminder of everything that is not settled, what
+// ends first first.
+func (s *Store) OpenReminders(ctx context.Context) ([]operation.Reminder, error) {
+	rows, err := s.db.QueryContext(ctx, reminderColumns+" WHERE m.settled = 0 AND r.stage = m.told ORDER BY r.expiry, r.id")
+	if err != nil {
+		return nil, fmt.Errorf("read the open reminders: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err tells
+	var out []operation.Reminder
+	for rows.Next() {
+		r, err := scanReminder(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read the open reminders: %w", err)
+		}
+		out = append(out, r.Reminder)
+	}
+	return out, rows.Err()
+}
+
 func scanMatter(row scanner) (operation.Matter, error) {
 	var m operation.Matter
 	var body string
