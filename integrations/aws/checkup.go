@@ -7,8 +7,6 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
@@ -34,18 +32,18 @@ func (c *Client) Caller(ctx context.Context) (Caller, error) {
 // What resources' own policies and conditions add is not in it.
 func (c *Client) Denied(ctx context.Context, principal string, actions, resources []string) (map[string][]string, error) {
 	denied := map[string][]string{}
-	pages := iam.NewSimulatePrincipalPolicyPaginator(c.iam, &iam.SimulatePrincipalPolicyInput{
-		PolicySourceArn: &principal, ActionNames: actions, ResourceArns: resources, MaxItems: sdk.Int32(1000)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	for marker := ""; ; {
+		page, err := c.iam.simulate(ctx, principal, actions, resources, marker)
 		if err != nil {
-			return nil, refused("iam:SimulatePrincipalPolicy "+principal, err)
+			return nil, err
 		}
-		for _, r := range page.EvaluationResults {
-			if r.EvalDecision != types.PolicyEvaluationDecisionTypeAllowed {
-				name := sdk.ToString(r.EvalResourceName)
-				denied[name] = append(denied[name], sdk.ToString(r.EvalActionName))
+		for _, r := range page.Results {
+			if r.Decision != "allowed" {
+				denied[r.Resource] = append(denied[r.Resource], r.Action)
 			}
+		}
+		if marker = page.Marker; !page.Truncated || marker == "" {
+			break
 		}
 	}
 	for _, list := range denied {

@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acm"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -44,7 +43,7 @@ type Client struct {
 	sts   *sts.Client
 	acm   *acm.Client
 	trail *cloudtrail.Client
-	iam   *iam.Client   // simulates, for the doctor
+	iam   simulator
 	look  *rate.Limiter // of CloudTrail, whose look-ups the account shares
 	most  int           // events that one look-up reads
 
@@ -84,7 +83,7 @@ func New(ctx context.Context, c Config) (*Client, error) {
 		return nil, errors.New("no AWS region is configured; set it in twokey's configuration or in AWS_REGION")
 	}
 	return &Client{ssm: ssm.NewFromConfig(loaded), ecs: ecs.NewFromConfig(loaded), sts: sts.NewFromConfig(loaded),
-		acm: acm.NewFromConfig(loaded), trail: cloudtrail.NewFromConfig(loaded), iam: iam.NewFromConfig(loaded), look: rate.NewLimiter(rate.Every(betweenLookups), 1), most: maxLookupEvents,
+		acm: acm.NewFromConfig(loaded), trail: cloudtrail.NewFromConfig(loaded), iam: simulator{loaded}, look: rate.NewLimiter(rate.Every(betweenLookups), 1), most: maxLookupEvents,
 		definitions: map[string]definition{}}, nil
 }
 
