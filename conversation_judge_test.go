@@ -109,6 +109,9 @@ func (c *conversation) toldOnce() error {
 	for _, m := range c.messages() {
 		payload, _ := m.Metadata["event_payload"].(map[string]any)
 		key, _ := payload["key"].(string)
+		if slices.Contains(c.thief, m.TS) {
+			continue
+		}
 		if payload["kind"] == "card" {
 			key = fmt.Sprint("card of ", payload["operation"])
 		}

@@ -152,7 +152,7 @@ func (c *conversation) cards() []slack.Message {
 	}
 	return slices.DeleteFunc(all, func(m slack.Message) bool {
 		payload, _ := m.Metadata["event_payload"].(map[string]any)
-		return payload["kind"] != "card"
+		return payload["kind"] != "card" || slices.Contains(c.thief, m.TS)
 	})
 }
 

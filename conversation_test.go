@@ -70,6 +70,7 @@ type conversation struct {
 	told     map[string]bool // private messages that the script has read
 	sent     map[string]string
 	names    map[string]string // what the script keeps: "old secret" and the like
+	thief    []string          // messages that somebody else posted in the bot's name
 	ids      map[string]string // of keys and operations that the script talks of
 	never    []func() error    // looked at when all is over
 	counts   map[string]int    // of calls, when the last fault was set

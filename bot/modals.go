@@ -114,7 +114,7 @@ type RotateForm struct {
 
 // RotateModal asks for what /rotate needs.
 func RotateModal(f RotateForm) Modal {
-	change := Input{ID: InputChange, Label: "Change reference", Initial: f.Change, Max: 100, Optional: f.ChangePattern == ""}
+	change := Input{ID: InputChange, Label: "Change reference", Initial: f.Change, Max: operation.MaxReference, Optional: f.ChangePattern == ""}
 	if f.ChangePattern != "" {
 		change.Hint = "It must look like " + f.ChangePattern
 	}

@@ -78,8 +78,12 @@ const (
 	CodeSecondFactor     Code = "second_factor"
 )
 
-// MaxReason bounds what people write, in runes.
-const MaxReason = 1000
+// MaxReason and MaxReference bound what people write, in runes. Their forms do, too,
+// but forms can be forged.
+const (
+	MaxReason    = 1000
+	MaxReference = 100
+)
 
 // Request checks who asks, looks at the world, and stores the operation that
 // waits for its second key. A [*Refusal] says what to do instead.
@@ -166,6 +170,9 @@ func mayAsk(who standing, ask Ask) error {
 	}
 	if n := len([]rune(ask.Reason)); n > MaxReason {
 		return Refuse(CodeNoReason, "The reason has %d characters; %d are kept. Please shorten it. Nothing was changed.", n, MaxReason)
+	}
+	if n := len([]rune(ask.ChangeReference)); n > MaxReference {
+		return Refuse(CodeChangeReference, "The change reference has %d characters; %d are kept. Please shorten it. Nothing was changed.", n, MaxReference)
 	}
 	if p := ask.ChangeReferencePattern; p != "" {
 		if ok, err := regexp.MatchString("^(?:"+p+")$", ask.ChangeReference); err != nil || !ok {
@@ -513,6 +520,9 @@ func judge(op Operation, click Click, who standing) error {
 	case Deny:
 		if strings.TrimSpace(click.Words) == "" {
 			return Refuse(CodeNoReason, "Denying needs a reason: the person who asked will want to know. Nothing was changed.")
+		}
+		if n := len([]rune(click.Words)); n > MaxReason {
+			return Refuse(CodeNoReason, "The reason has %d characters; %d are kept. Please shorten it. Nothing was changed.", n, MaxReason)
 		}
 		return secondKey(who, op.Requester, "asked for this (you can cancel it)")
 	case Retry, Undo:

@@ -559,6 +559,7 @@ func TestARequestIsRefused(t *testing.T) {
 	}{
 		{"without a reason", func(a *operation.Ask) { a.Reason = " " }, operation.CodeNoReason},
 		{"with a novel for a reason", func(a *operation.Ask) { a.Reason = string(make([]byte, 2000)) }, operation.CodeNoReason},
+		{"with a novel for a change reference", func(a *operation.Ask) { a.ChangeReference = strings.Repeat("x", 101) }, operation.CodeChangeReference},
 		{"from a shared channel", func(a *operation.Ask) { a.Channel = shared }, operation.CodeSharedChannel},
 		{"from an unknown channel", func(a *operation.Ask) { a.Channel = "C0NONE" }, operation.CodeLookup},
 		{"by a guest", func(a *operation.Ask) { a.User = "gina" }, operation.CodeNotFullMember},
