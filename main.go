@@ -140,11 +140,15 @@ type configCommands struct {
 
 type configCheckCommand struct {
 	ConfigFile string `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration; env:NAME takes it from an environment variable"`
+	JSON       bool   `arg:"--json" help:"print the secrets, or the mistakes with line and column, as JSON"`
 }
 
 // Run prints what the configuration comes to.
 func (c *configCheckCommand) Run(_ context.Context, io streams) error {
 	cfg, err := LoadConfig(c.ConfigFile, io.getenv)
+	if c.JSON {
+		return writeConfigJSON(io.out, cfg, err)
+	}
 	if err != nil {
 		return err
 	}
