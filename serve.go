@@ -39,6 +39,13 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	provider, stopTraces, err := startTraces(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer stopTraces()
+	tracer := provider.Tracer(tracerName)
+
 	key, err := cfg.Record.key()
 	if err != nil {
 		return err
@@ -95,7 +102,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		runbook.KindFreeze:    &runbook.Freeze{Emergency: emergency, Principals: directory},
 		runbook.KindThaw:      &runbook.Freeze{Emergency: emergency, Principals: directory, Thaw: true},
 	} {
-		planners[kind], runbooks[kind] = book, book
+		planners[kind], runbooks[kind] = book, traced{book, tracer}
 	}
 	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners, Authenticators: cfg.Authenticators, Tries: db}
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
@@ -107,7 +114,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}}
 	answers := handlers.New(chat, db, rules, emergency, reports, care, shelf, cfg.Targets, log)
 	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: cfg.Reminders.Policy}
-	schedules := ticks(cfg.Reminders, reminders)
+	schedules := tracedTicks(ticks(cfg.Reminders, reminders), tracer)
 	metrics.MustRegister(db.Metrics(schedules))
 	progress := func(op operation.Operation) []operation.StepState {
 		return operation.Progress(runbooks[op.Kind].Steps(op), op)
@@ -128,7 +135,10 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 				if err := json.Unmarshal(body, &in); err != nil {
 					return fmt.Errorf("decode an intent: %w", err)
 				}
-				return answers.Handle(ctx, in)
+				ctx, span := tracer.Start(ctx, "handle "+string(in.Kind))
+				err := answers.Handle(ctx, in)
+				end(span, err)
+				return err
 			},
 			Wake:  runner.Run,
 			Lapse: rules.Lapse,

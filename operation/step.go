@@ -44,6 +44,14 @@ func UndoBy(do, verify Action) UndoAction { return UndoAction{do: do, verify: ve
 // NoUndo says why there is nothing to take back.
 func NoUndo(because string) UndoAction { return UndoAction{none: because} }
 
+// Each returns the undo with what is around each of its actions; part names it.
+func (u UndoAction) Each(around func(part string, a Action) Action) UndoAction {
+	if u.none != "" || u.do == nil {
+		return u
+	}
+	return UndoAction{do: around("undo", u.do), verify: around("verify the undo", u.verify)}
+}
+
 // WaitUntil is returned by a step's Do when the rest has to wait for an instant,
 // possibly for days. The step is verified when the instant has come.
 type WaitUntil struct {
