@@ -55,6 +55,7 @@ func (s *Sandbox) control() http.Handler {
 	mount("/entra", s.Entra.Control())
 	mount("/aws", s.AWS.Control())
 	mount("/mcp", s.MCP.Control())
+	mount("/servicenow", s.ServiceNow.Control())
 	mount("/endpoint", s.Endpoint.Control())
 	return mux
 }
@@ -92,6 +93,7 @@ type State struct {
 	EntraState any `json:"entra"`
 	AWSState   any `json:"aws"`
 	MCPState   any `json:"mcp"`
+	ServiceNow any `json:"servicenow"`
 	Endpoint   any `json:"endpoint"`
 }
 
@@ -99,7 +101,7 @@ type State struct {
 func (s *Sandbox) State() State {
 	return State{
 		Now: s.Clock.Now(), URL: s.url, Entra: s.tlsURL, Team: s.Team, Trouble: s.faults(), Counts: s.Conditions.Counts(), Probe: s.Probe.Look(), Loot: s.Intruder.Loot(),
-		SlackState: s.Slack.State(), EntraState: s.Entra.State(), AWSState: s.AWS.State(), MCPState: s.MCP.State(), Endpoint: s.Endpoint.State(),
+		SlackState: s.Slack.State(), EntraState: s.Entra.State(), AWSState: s.AWS.State(), MCPState: s.MCP.State(), ServiceNow: s.ServiceNow.State(), Endpoint: s.Endpoint.State(),
 	}
 }
 
@@ -108,6 +110,7 @@ func (s *Sandbox) State() State {
 func (s *Sandbox) Clear() error {
 	s.Conditions.Clear()
 	s.MCP.Clear()
+	s.ServiceNow.HideNotes(false)
 	s.Entra.SetBehaviour(entra.Behaviour{})
 	for _, secret := range s.Team.Secrets {
 		if err := s.AWS.Behave(secret.Cluster, secret.Service, aws.Behaviour{}); err != nil {
@@ -217,7 +220,7 @@ func (s *Sandbox) postLatency(r *http.Request) (any, error) {
 // isOperation catches names that can never match a call.
 func isOperation(name string) error {
 	vendor, call, _ := strings.Cut(name, ".")
-	if name == "*" || call != "" && slices.Contains([]string{"slack", "entra", "graph", "ssm", "ecs", "sts", "cloudtrail", "iam", "mcp"}, vendor) {
+	if name == "*" || call != "" && slices.Contains([]string{"slack", "entra", "graph", "ssm", "ecs", "sts", "cloudtrail", "iam", "mcp", "servicenow"}, vendor) {
 		return nil
 	}
 	return fmt.Errorf("operation must be \"*\" or a call's name such as \"ssm.PutParameter\" or \"graph.addPassword\", not %q", name)

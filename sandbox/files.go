@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/twokey/twokey/sandbox/servicenow"
 )
 
 // The files that clients of a sandbox need.
@@ -14,6 +16,7 @@ const (
 	EndpointCAFile  = "endpoint-ca.pem"     // believed of the TLS endpoint
 	AppTokenFile    = "slack-app-token"     // xapp-…
 	BotTokenFile    = "slack-bot-token"     // xoxb-…
+	ServiceNowFile  = "servicenow-password" // of the user twokey.bot
 	EnvironmentFile = "sandbox.environment" // to source in a shell
 	databaseFile    = "twokey.db"           // the bot makes it
 	RecordKeyFile   = "twokey.record.key"   // the bot makes it
@@ -80,6 +83,12 @@ func (s *Sandbox) ConfigYAML(dir string) string {
 	return os.Expand(config, func(name string) string { return values[name] })
 }
 
+// ServiceNowYAML is what the configuration has in addition where changes are managed in
+// the sandbox's ServiceNow, with the file that [Sandbox.WriteFiles] writes into dir.
+func (s *Sandbox) ServiceNowYAML(dir string) string {
+	return fmt.Sprintf("servicenow: {url: %q, user: %s, password: {file: %q}}\n", s.url+"/servicenow", servicenow.User, filepath.ToSlash(filepath.Join(dir, ServiceNowFile)))
+}
+
 // Environ points other clients at this sandbox, as NAME=value: the AWS command
 // and SDKs, Slack's clients, whatever reads SSL_CERT_FILE. The bot itself needs
 // only the AWS credentials of it. The files are those of [Sandbox.WriteFiles].
@@ -117,7 +126,7 @@ func (s *Sandbox) WriteFiles(dir string) (string, error) {
 	environment := "export " + strings.Join(s.Environ(dir), "\nexport ") + "\n"
 	for name, text := range map[string]string{
 		ConfigFile: s.ConfigYAML(dir), CAFile: string(s.ca), EndpointCAFile: string(s.Endpoint.CA()), EnvironmentFile: environment,
-		AppTokenFile: s.Slack.AppToken() + "\n", BotTokenFile: s.Slack.BotToken() + "\n",
+		AppTokenFile: s.Slack.AppToken() + "\n", BotTokenFile: s.Slack.BotToken() + "\n", ServiceNowFile: s.ServiceNow.Password + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return "", fmt.Errorf("write the sandbox's files: %w", err)

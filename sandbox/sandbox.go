@@ -23,6 +23,7 @@ import (
 	"github.com/twokey/twokey/sandbox/entra"
 	"github.com/twokey/twokey/sandbox/mcp"
 	"github.com/twokey/twokey/sandbox/page"
+	"github.com/twokey/twokey/sandbox/servicenow"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -48,6 +49,7 @@ type Sandbox struct {
 	Entra      *entra.Server
 	AWS        *aws.Server
 	MCP        *mcp.Server
+	ServiceNow *servicenow.Server
 	Endpoint   *endpoint.Server // something else that speaks TLS
 	Probe      *Probe
 	Intruder   *Intruder // somebody with a stolen copy of a secret
@@ -120,6 +122,7 @@ func assemble(clock *conditions.Clock, address, tlsAddress string, ca []byte) *S
 	s.inside = s.Client()
 	s.MCP = mcp.New(cond, mcp.Options{Login: s.tlsURL, Tenant: tenant, Client: s.inside})
 	s.AWS = aws.New(cond, aws.Options{Region: region, Account: account, Launcher: s.MCP})
+	s.ServiceNow = servicenow.New(cond)
 	s.Intruder = &Intruder{sandbox: s}
 	s.Probe = newProbe(s.MCP.Running, s.Entra.Admits, clock.Now)
 	return s
@@ -172,6 +175,7 @@ func (s *Sandbox) handler() http.Handler {
 	mount := func(prefix string, h http.Handler) { mux.Handle(prefix+"/", http.StripPrefix(prefix, h)) }
 	mount("/slack", s.Slack.Handler())
 	mount("/mcp", s.MCP.Handler())
+	mount("/servicenow", s.ServiceNow.Handler())
 	mount("/_sandbox", s.control())
 	mux.Handle("/", page.Handler())
 	mount("/aws", s.AWS.Handler())
