@@ -34,6 +34,7 @@ func arrows() map[string][]string {
 		"store":            {"operation", "runbook", "inventory"},
 		"audit":            {"operation", "inventory"},
 		"incident":         {"operation", "runbook", "exposure"},
+		"worknotes":        {"operation"},
 		"exposure":         {"operation", "runbook", "internal/csvsafe"},
 		"integrations/...": {"operation", "runbook", "inventory", "exposure"},
 		"sandbox/...":      {"sandbox/..."}, // the bot's side must not leak into what it is tried against

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/integrations/servicenow"
 	"github.com/twokey/twokey/internal/strict"
 	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
@@ -40,7 +41,8 @@ type Config struct {
 	Targets        []runbook.Target   // in the file's order: servers, and their environments within
 	Regions        []inventory.Region // whose ACM certificates are watched
 	TLS            TLSConfig
-	Pace           Pace // no file sets it
+	ServiceNow     servicenow.Config // where change requests are; an empty URL: nowhere that is asked
+	Pace           Pace              // no file sets it
 }
 
 // Pace is how fast the bot goes where only the vendors' habits hold it up. The zero
@@ -212,6 +214,7 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
 	fmt.Fprintf(&b, "tls         %s\n", describeTLS(c.TLS))
+	fmt.Fprintf(&b, "changes     %s\n", describeServiceNow(c.ServiceNow))
 	for _, s := range c.Targets {
 		if s.Module.Directory != "" {
 			fmt.Fprintf(&b, "terraform   %s: %s\n", s.Name, s.Module)
@@ -258,6 +261,13 @@ func describeCodes(c *Config) string {
 		return "none asked for"
 	}
 	return fmt.Sprintf("asked for in %s; %d people have an authenticator", strings.Join(where, ", "), len(c.Authenticators))
+}
+
+func describeServiceNow(c servicenow.Config) string {
+	if c.URL == "" {
+		return "not looked up"
+	}
+	return fmt.Sprintf("%s, table %s, work in the states %s", c.URL, c.Table, strings.Join(c.States, ", "))
 }
 
 func (e EntraConfig) signIn() string {

@@ -32,6 +32,7 @@ type configFile struct {
 	Reminders  remindersSection    `yaml:"reminders"`
 	ACM        acmSection          `yaml:"certificates"`
 	TLS        tlsSection          `yaml:"tls"`
+	ServiceNow serviceNowSection   `yaml:"servicenow"`
 	Defaults   settings            `yaml:"defaults"`
 	Secrets    []secretsSection    `yaml:"secrets"`
 }
@@ -130,6 +131,7 @@ func (r *configReader) config(f *configFile) *Config {
 	c.Authenticators = r.secondFactor(f.Factor, c.Targets)
 	c.Regions = r.regions(f.ACM)
 	c.TLS = r.tls(f.TLS, c.Targets)
+	c.ServiceNow = r.serviceNow(f.ServiceNow)
 	return c
 }
 

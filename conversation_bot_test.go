@@ -71,6 +71,8 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 		config := string(src)
 		for _, s := range settings {
 			switch {
+			case s == "servicenow":
+				config += box.ServiceNowYAML(filepath.Dir(path))
 			case strings.HasPrefix(s, "emergency:"):
 				config += s + "\n"
 			case strings.HasPrefix(s, "second_factor:"):

@@ -49,6 +49,7 @@ func (c *conversation) judge() {
 	}
 	note("every fault has hit", c.faultsLeft())
 	note("nothing is told twice", c.toldOnce())
+	note("no change is told anything twice", c.notedOnce())
 	note("nobody is told what the script does not say", c.nothingUnread())
 	note("Slack took every message", c.nothingRefused())
 	note("nothing is left behind", c.nothingLeft())
@@ -182,7 +183,11 @@ func (c *conversation) noLeak() error {
 	if err != nil {
 		return err
 	}
-	places := map[string][]byte{"Slack": said, "the log": []byte(c.bot.log.String())}
+	noted, err := json.Marshal(c.box.ServiceNow.State())
+	if err != nil {
+		return err
+	}
+	places := map[string][]byte{"Slack": said, "ServiceNow": noted, "the log": []byte(c.bot.log.String())}
 	for _, path := range c.bot.database() {
 		if places[filepath.Base(path)], err = os.ReadFile(path); err != nil {
 			return err
@@ -206,7 +211,7 @@ const pieceSize = 12
 // pieces are all parts of all secrets, in the forms that they could be written in,
 // with what they are of.
 func (c *conversation) pieces() map[[pieceSize]byte]string {
-	secrets := map[string]string{c.box.Slack.BotToken(): "the bot token", c.box.Slack.AppToken(): "the app token"}
+	secrets := map[string]string{c.box.Slack.BotToken(): "the bot token", c.box.Slack.AppToken(): "the app token", c.box.ServiceNow.Password: "the password of ServiceNow"}
 	if state, ok := c.box.Entra.State().(entra.State); ok {
 		for _, a := range state.Applications {
 			passwords := a.Passwords

@@ -25,12 +25,14 @@ import (
 	"github.com/twokey/twokey/incident"
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/integrations/mcp"
+	"github.com/twokey/twokey/integrations/servicenow"
 	"github.com/twokey/twokey/integrations/terraform"
 	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/scheduler"
 	"github.com/twokey/twokey/store"
+	"github.com/twokey/twokey/worknotes"
 )
 
 // serve is the bill of materials: it builds every part from the configuration,
@@ -51,7 +53,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 	record := audit.NewLog(key, audit.Cadence{}, now)
-	db, err := store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log})
+	db, err := store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log, WorkNotes: cfg.ServiceNow.URL != ""})
 	if err != nil {
 		return err
 	}
@@ -105,6 +107,10 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		planners[kind], runbooks[kind] = book, traced{book, tracer}
 	}
 	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners, Authenticators: cfg.Authenticators, Tries: db}
+	changes := servicenow.New(cfg.ServiceNow)
+	if cfg.ServiceNow.URL != "" {
+		rules.ChangeRequests = changes
+	}
 	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
 	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers, Channel: cfg.Slack.OperationsChannel}}
 	survey, err := newSweeper(cfg, directory, cloud, db, now)
@@ -148,6 +154,10 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	g.Go(func() error { return chat.RunPoster(ctx, db, db, db, progress) })
 	g.Go(func() error { return nudge(ctx, db, chat) })
 	g.Go(func() error { return code.Run(ctx) })
+	if cfg.ServiceNow.URL != "" {
+		desk := &worknotes.Desk{Outbox: db, Operations: db, Changes: changes, Log: log}
+		g.Go(func() error { return desk.Run(ctx) })
+	}
 	g.Go(func() error {
 		if err := emergency.Learn(ctx); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "not every client id could be read; an emergency will have to", "error", err)

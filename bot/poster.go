@@ -454,6 +454,7 @@ func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 	case operation.NoticeRound, operation.NoticeReminder, operation.NoticeCare:
 		return p.placeReminder(ctx, n)
 	case operation.NoticeRoom: // room finds out
+	case operation.NoticeWorkNote: // never claimed for the chat
 	}
 	return spot, err
 }
@@ -521,7 +522,7 @@ func (p *poster) message(ctx context.Context, n operation.Notice, spot place, cl
 		return ReminderCard(spot.reminder)
 	case operation.NoticeCare:
 		return CareLine(n.Entry)
-	case operation.NoticeCard, operation.NoticeFile: // a file is no message
+	case operation.NoticeCard, operation.NoticeFile, operation.NoticeWorkNote: // a file is no message, and a work note is not for the chat
 	}
 	op := spot.op
 	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Ring: spot.edit == "" && op.Card == "", Classic: classic}

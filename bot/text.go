@@ -97,10 +97,23 @@ func escape(text string, limit int) string {
 }
 
 // sentence is a text of our own for one person. It may name people and channels
-// as <@U…> and <#C…>; everything else in it is harmless.
+// as <@U…> and <#C…>, and instants as 2026-11-24 13:05 UTC, which are shown in the
+// reader's own zone; everything else in it is harmless.
 func sentence(text string) string {
-	return mention.ReplaceAllString(escape(text, maxSection), "<$1>")
+	text = mention.ReplaceAllString(escape(text, maxSection), "<$1>")
+	return minute.ReplaceAllStringFunc(text, func(written string) string {
+		t, err := time.Parse(minuteFormat, written)
+		if err != nil { // the 31st of February
+			return written
+		}
+		return "<!date^" + strconv.FormatInt(t.Unix(), 10) + "^{date_short_pretty} at {time}|" + written + ">"
+	})
 }
+
+// minuteFormat is how a sentence writes an instant, and minute finds it there.
+const minuteFormat = "2006-01-02 15:04 MST"
+
+var minute = regexp.MustCompile(`\b\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC\b`)
 
 // span is a piece of a line. A line is written once and shown twice: as rich
 // text, in which nothing is parsed, and in the text for screen readers and

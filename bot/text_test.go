@@ -76,6 +76,19 @@ func TestASentenceNamesPeopleAndChannelsAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestASentencesInstantsAreShownInTheReadersZone(t *testing.T) {
+	for in, want := range map[string]string{
+		"It opens at 2026-11-24 21:05 UTC.":  "It opens at <!date^1795554300^{date_short_pretty} at {time}|2026-11-24 21:05 UTC>.",
+		"From 2026-11-24 21:05 to 22:00 UTC": "From 2026-11-24 21:05 to 22:00 UTC",
+		"at 2026-02-31 21:05 UTC":            "at 2026-02-31 21:05 UTC",
+		"<!date^1^x|2026-11-24 21:05 UTC>":   "&lt;!date^1^x|<!date^1795554300^{date_short_pretty} at {time}|2026-11-24 21:05 UTC>&gt;",
+	} {
+		if got := sentence(in); got != want {
+			t.Errorf("sentence(%q)\ngot  %q\nwant %q", in, got, want)
+		}
+	}
+}
+
 func TestOnlyWhatLooksLikeAnIDBecomesAMention(t *testing.T) {
 	for user, want := range map[operation.UserID]string{
 		"U0BOB":                "<@U0BOB>",

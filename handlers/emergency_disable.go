@@ -23,6 +23,7 @@ const emergencyHelp = "*`/emergency-disable [server] [environment] reason…`* k
 	"• Without arguments a form opens, in which you can also say which key leaked, and since when.\n" +
 	"• `/emergency-disable drill [server] [environment] reason…` rehearses it with a canary.\n" +
 	"• `/emergency-disable report <operation>` writes the report of an incident again.\n" +
+	"• `/emergency-disable link <operation> <change reference>` ties it to a change that was made afterwards.\n" +
 	"• Example: `/emergency-disable sharepoint prod the secret is in a public repository`\n" +
 	"• I look after: %s."
 
@@ -35,6 +36,8 @@ func (h *Handlers) emergencyCommand(ctx context.Context, in bot.Intent) error {
 			return h.tell(ctx, in, fmt.Sprintf(emergencyHelp, h.everything()))
 		case "report":
 			return h.report(ctx, in, words[1:])
+		case "link":
+			return h.link(ctx, in, words[1:])
 		case "drill":
 			return h.emergencyWords(ctx, in, words[1:], true)
 		}
@@ -231,4 +234,26 @@ func (h *Handlers) report(ctx context.Context, in bot.Intent, words []string) er
 		return fmt.Errorf("keep the report of %s: %w", op.ID, err)
 	}
 	return h.tell(ctx, in, fmt.Sprintf("The report of %s is written again, and uploaded to its thread.", op.ID))
+}
+
+// link ties an emergency to a change that was made for it afterwards.
+func (h *Handlers) link(ctx context.Context, in bot.Intent, words []string) error {
+	if len(words) != 2 {
+		return operation.Refuse(codeUnreadable, "Which emergency, and which change? Write `/emergency-disable link <operation> <change reference>`, such as `/emergency-disable link k7m2p9 CHG0012345`.")
+	}
+	id := operation.ID(strings.ToLower(words[0]))
+	op, err := h.rules.Reader.Operation(ctx, id)
+	if err != nil && !errors.Is(err, operation.ErrUnknown) {
+		return fmt.Errorf("read operation %s: %w", id, err)
+	}
+	pattern := ""
+	for _, t := range h.targets {
+		if t.Name == op.Secret {
+			pattern = t.ChangeReferencePattern
+		}
+	}
+	if op, err = h.rules.Link(ctx, in.User, in.Channel, id, words[1], pattern); err != nil {
+		return err
+	}
+	return h.tell(ctx, in, fmt.Sprintf("Emergency %s is linked to change %s.", op.ID, op.ChangeReference))
 }

@@ -270,6 +270,8 @@ type Entry struct {
 	Digest    Digest     `json:"digest,omitempty"`
 	Channel   ChannelID  `json:"channel,omitempty"`
 	Message   MessageID  `json:"message,omitempty"`
+	// ChangeReference stands where a change is asked for, or linked.
+	ChangeReference string `json:"change_reference,omitempty"`
 	// Quiet entries go into the record and not into the thread: refusals are
 	// told to the clicker alone.
 	Quiet bool `json:"quiet,omitempty"`
@@ -291,6 +293,7 @@ const (
 	NoticeRound      NoticeKind = "round"      // a message that gathers reminders, edited in place
 	NoticeReminder   NoticeKind = "reminder"   // one reminder's card under it, edited in place
 	NoticeCare       NoticeKind = "care"       // under it: what somebody did about a reminder
+	NoticeWorkNote   NoticeKind = "work_note"  // one entry and what led to it, for the operation's change request; not for the chat
 )
 
 // Notice is something that people must be told, written down in the same

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +31,8 @@ type Rules struct {
 	// factor, and Tries counts their codes; both nil where nothing does.
 	Authenticators map[UserID]Authenticator
 	Tries          Tries
+	// ChangeRequests is where changes are managed; nil: nowhere that can be asked.
+	ChangeRequests ChangeRequests
 
 	guesses sync.Map // UserID to the address it had when it was last looked up
 }
@@ -140,6 +141,9 @@ func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 		return Operation{}, err
 	}
 	op.Digest = op.Plan.Digest()
+	if err := r.changeAllows(ctx, op); err != nil {
+		return Operation{}, err
+	}
 	eligible, err := r.eligible(ctx, op)
 	if err != nil {
 		return Operation{}, err
@@ -152,7 +156,7 @@ func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 	}
 	stored, err := r.Writer.Create(ctx, op, []Entry{{
 		At: now, Operation: op.ID, Secret: op.Secret, Event: Request, State: Pending, Outcome: Asked,
-		By: &op.Requester, Text: op.Reason, Digest: op.Digest, Channel: op.Channel, Quiet: true,
+		By: &op.Requester, Text: op.Reason, Digest: op.Digest, Channel: op.Channel, ChangeReference: op.ChangeReference, Quiet: true,
 	}}, pages)
 	if errors.Is(err, ErrOpen) {
 		return Operation{}, Refuse(CodeOpenOperation, "Somebody else was quicker: %s has an open operation now. Look in <#%s>.", ask.Secret, ask.Policy.Channel)
@@ -175,8 +179,8 @@ func mayAsk(who standing, ask Ask) error {
 		return Refuse(CodeChangeReference, "The change reference has %d characters; %d are kept. Please shorten it. Nothing was changed.", n, MaxReference)
 	}
 	if p := ask.ChangeReferencePattern; p != "" {
-		if ok, err := regexp.MatchString("^(?:"+p+")$", ask.ChangeReference); err != nil || !ok {
-			return RefuseBecause(err, CodeChangeReference, "%s needs a change reference that looks like %s, and %q does not. Nothing was changed.", ask.Secret, p, ask.ChangeReference)
+		if !fitsPattern(ask.ChangeReference, p) {
+			return Refuse(CodeChangeReference, "%s needs a change reference that looks like %s, and %q does not. Nothing was changed.", ask.Secret, p, ask.ChangeReference)
 		}
 	}
 	return nil
@@ -295,6 +299,11 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 	}
 	if err := judge(op, click, who); err != nil {
 		return op, err
+	}
+	if click.Event == Confirm { // before a code is used up by it
+		if err := r.changeAllows(ctx, op); err != nil {
+			return op, err
+		}
 	}
 	code, err := r.secondFactor(ctx, op, click, now)
 	if err != nil {

@@ -33,6 +33,9 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, op operation.Operation, en
 		if err := t.add(ctx, operation.Notice{Key: fmt.Sprintf("entry:%s:%d", op.ID, e.Sequence), Kind: operation.NoticeEntry, Entry: e}); err != nil {
 			return err
 		}
+		if err := t.workNote(ctx, e); err != nil {
+			return err
+		}
 	}
 	for _, n := range more {
 		if err := t.add(ctx, n); err != nil {
@@ -75,6 +78,18 @@ func (t *teller) add(ctx context.Context, n operation.Notice) error {
 		n.Lane = t.op.Lane()
 	}
 	return t.store.insertNotice(ctx, t.tx, n)
+}
+
+// workNote writes down what the operation's change request is to be told: every move
+// but the first steps of what was confirmed, and a link.
+func (t *teller) workNote(ctx context.Context, e operation.Entry) error {
+	moved := e.Event != "" && e.Event != operation.Begin && e.Outcome != operation.Asked
+	if !t.store.workNotes || t.op.ChangeReference == "" || !moved && e.ChangeReference == "" {
+		return nil
+	}
+	return t.add(ctx, operation.Notice{
+		Key: fmt.Sprintf("work_note:%s:%d", t.op.ID, e.Sequence), Kind: operation.NoticeWorkNote, Lane: "change:" + t.op.ChangeReference, Text: t.op.ChangeReference, Entry: e,
+	})
 }
 
 // surfaces writes down what shows the operation as a whole: its card and, if it
@@ -162,8 +177,17 @@ func (s *Store) NoticesChanged() <-chan struct{} { return s.changed }
 // lane is told in order: its next notice is free when the one before is sent. The
 // lease ends earlier, within seconds, when this process dies.
 func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) (operation.Notice, bool, error) {
+	return s.claimNotice(ctx, "kind <> 'work_note'", lease)
+}
+
+// ClaimWorkNote is ClaimNotice for what a change request is told.
+func (s *Store) ClaimWorkNote(ctx context.Context, lease time.Duration) (operation.Notice, bool, error) {
+	return s.claimNotice(ctx, "kind = 'work_note'", lease)
+}
+
+func (s *Store) claimNotice(ctx context.Context, which string, lease time.Duration) (operation.Notice, bool, error) {
 	for {
-		n, claim, err := s.nextNotice(ctx)
+		n, claim, err := s.nextNotice(ctx, which)
 		if errors.Is(err, sql.ErrNoRows) {
 			return n, false, nil
 		}
@@ -203,9 +227,9 @@ func noticeClaim(n operation.Notice) string {
 	return fmt.Sprintf("notice %d by claim %d", n.ID, n.Claim)
 }
 
-func (s *Store) nextNotice(ctx context.Context) (operation.Notice, int64, error) {
+func (s *Store) nextNotice(ctx context.Context, which string) (operation.Notice, int64, error) {
 	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder, vouched FROM notices n
-		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2
+		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2 AND `+which+`
 		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.lane = n.lane AND e.id < n.id)
 		ORDER BY id LIMIT 1`, micros(s.now()), micros(time.Now()))
 	var (
@@ -248,7 +272,7 @@ func (s *Store) NoticeSent(ctx context.Context, n operation.Notice, message oper
 			_, err = tx.ExecContext(ctx, "UPDATE reminder_rounds SET message = $1 WHERE id = $2", string(message), int64(n.Round))
 		case operation.NoticeReminder:
 			_, err = tx.ExecContext(ctx, "UPDATE reminders SET card = $1 WHERE id = $2", string(message), int64(n.Reminder))
-		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile, operation.NoticeCare: // nobody asks where they stand
+		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile, operation.NoticeCare, operation.NoticeWorkNote: // nobody asks where they stand
 		}
 		return err
 	})

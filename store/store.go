@@ -58,6 +58,8 @@ type Store struct {
 	now      func() time.Time
 	log      *slog.Logger
 	changed  chan struct{} // a notice was written in this process
+	// workNotes: change requests are told what came of their operations.
+	workNotes bool
 }
 
 // Options are what a store needs besides its address.
@@ -65,6 +67,9 @@ type Options struct {
 	Recorder Recorder
 	Now      func() time.Time
 	Log      *slog.Logger
+	// WorkNotes writes down what the operations' change requests are to be told.
+	// Somebody has to take it from there: see [Store.ClaimWorkNote].
+	WorkNotes bool
 }
 
 // ErrNewer is wrapped by what Open returns for a database of a newer twokey.
@@ -73,7 +78,7 @@ var ErrNewer = errors.New("the database was made by a newer twokey")
 // Open connects to address, "sqlite:PATH" or "postgres://…", and brings its
 // tables up to date. Close it after Run has returned.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
-	s := &Store{local: newLocal(), claims: newClaims(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1)}
+	s := &Store{local: newLocal(), claims: newClaims(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1), workNotes: o.WorkNotes}
 	dialect, err := s.connect(ctx, address)
 	if err != nil {
 		return nil, err
