@@ -35,6 +35,8 @@ func arrows() map[string][]string {
 		"audit":            {"operation", "inventory"},
 		"incident":         {"operation", "runbook", "exposure"},
 		"worknotes":        {"operation"},
+		"evidence":         {"operation", "runbook", "inventory", "audit", "evidence/checker", "internal/csvsafe"},
+		"evidence/checker": {}, // it is given away: it must read and run without the rest
 		"exposure":         {"operation", "runbook", "internal/csvsafe"},
 		"integrations/...": {"operation", "runbook", "inventory", "exposure"},
 		"sandbox/...":      {"sandbox/..."}, // the bot's side must not leak into what it is tried against

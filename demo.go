@@ -75,7 +75,7 @@ func writeSandboxFiles(box *sandbox.Sandbox, dir string) (string, error) {
 
 type demoCommand struct {
 	Script bool   `help:"play it and exit: 0 only if the sandbox's final state is right"`
-	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate, emergency, reminders or terraform (which must be installed)"`
+	Play   string `arg:"positional" default:"rotate" help:"what is played: rotate, emergency, reminders, audit or terraform (which must be installed)"`
 }
 
 // Run plays with a sandbox and a bot in one process.
@@ -110,7 +110,7 @@ func (c *demoCommand) Run(ctx context.Context, io streams) error {
 
 // plays are what can be played.
 func plays() map[string]func(*play, context.Context) error {
-	return map[string]func(*play, context.Context) error{"rotate": (*play).rotate, "emergency": (*play).emergency, "reminders": (*play).reminders, "terraform": (*play).terraform}
+	return map[string]func(*play, context.Context) error{"rotate": (*play).rotate, "emergency": (*play).emergency, "reminders": (*play).reminders, "terraform": (*play).terraform, "audit": (*play).audit}
 }
 
 // runDemo runs the bot beside the play. Whichever fails ends the other.

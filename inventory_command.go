@@ -99,7 +99,20 @@ func (c *inventoryCommand) question() (question, error) {
 	return q, errors.Join(wrong...)
 }
 
+// sweep looks once, beside a bot that may be running.
 func (c *inventoryCommand) sweep(ctx context.Context, cfg *Config, due time.Duration, log *slog.Logger) (inventory.Inventory, error) {
+	var operations inventory.Operations
+	if reader, err := store.OpenToRead(ctx, cfg.Database.Reveal()); err != nil {
+		operations = noOperations{err}
+	} else {
+		defer reader.Close()
+		operations = reader
+	}
+	return sweepOnce(ctx, cfg, operations, time.Now, log, func(s *inventory.Sweeper) { s.Due, s.Concurrency = due, c.Concurrency })
+}
+
+// sweepOnce looks at everything that expires. What adjust leaves alone is as in the bot.
+func sweepOnce(ctx context.Context, cfg *Config, operations inventory.Operations, now func() time.Time, log *slog.Logger, adjust func(*inventory.Sweeper)) (inventory.Inventory, error) {
 	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL})
 	if err != nil {
 		return inventory.Inventory{}, err
@@ -109,18 +122,11 @@ func (c *inventoryCommand) sweep(ctx context.Context, cfg *Config, due time.Dura
 		return inventory.Inventory{}, err
 	}
 	defer directory.Close()
-	var operations inventory.Operations
-	if reader, err := store.OpenToRead(ctx, cfg.Database.Reveal()); err != nil {
-		operations = noOperations{err}
-	} else {
-		defer reader.Close()
-		operations = reader
-	}
-	sweeper, err := newSweeper(cfg, directory, cloud, operations, time.Now)
+	sweeper, err := newSweeper(cfg, directory, cloud, operations, now)
 	if err != nil {
 		return inventory.Inventory{}, err
 	}
-	sweeper.Due, sweeper.Concurrency = due, c.Concurrency
+	adjust(sweeper)
 	return sweeper.Sweep(ctx)
 }
 

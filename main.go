@@ -29,6 +29,7 @@ type commands struct {
 	Doctor        *doctorCommand        `arg:"subcommand:doctor" help:"look at everything that the bot needs, change nothing, and say what is wrong and how to mend it; exit code 1 if something fails"`
 	Config        *configCommands       `arg:"subcommand:config" help:"look at the configuration"`
 	Audit         *auditCommands        `arg:"subcommand:audit" help:"read, check and prove the record of who did what"`
+	Evidence      *evidenceCommand      `arg:"subcommand:evidence" help:"write a folder that an auditor can check: rotations, emergencies, refusals, ages, and the signed record"`
 	Inventory     *inventoryCommand     `arg:"subcommand:inventory" help:"find out what expires, and when; exit code 1 if something is overdue or unknown"`
 	Authenticator *authenticatorCommand `arg:"subcommand:authenticator" help:"make a secret for a person's authenticator app, for second_factor in the configuration"`
 	Completion    *completionCommand    `arg:"subcommand:completion" help:"print a shell's completion; for bash: source <(twokey completion bash)"`

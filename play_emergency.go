@@ -53,7 +53,7 @@ func (p *play) emergency(ctx context.Context) error {
 		return err
 	}
 	p.loot()
-	room, status, err := p.room(ctx)
+	room, status, err := p.room(ctx, "inc-")
 	if err != nil {
 		return err
 	}
@@ -136,15 +136,15 @@ func (p *play) typed(ctx context.Context, user, ts, text, told string) error {
 	})
 }
 
-// room waits for the incident's channel and its status message.
-func (p *play) room(ctx context.Context) (channel, status string, err error) {
+// room waits for an incident's own channel and its status message.
+func (p *play) room(ctx context.Context, prefix string) (channel, status string, err error) {
 	err = p.until(ctx, playTime, "the incident's channel", func() bool {
 		state, ok := p.box.Slack.State().(slack.State)
 		if !ok {
 			return false
 		}
 		for _, c := range state.Channels {
-			if strings.HasPrefix(c.Name, "inc-") && len(state.Pins[c.ID]) > 0 {
+			if strings.HasPrefix(c.Name, prefix) && len(state.Pins[c.ID]) > 0 {
 				channel, status = c.ID, state.Pins[c.ID][0]
 				p.say("#%s: its pinned status", c.Name)
 				return true

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/operation"
@@ -117,4 +119,25 @@ func FuzzFindCheckpoints(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTheKeySignsNoCheckpointThatIsNotTheRecords(t *testing.T) {
+	private, _, err := audit.GenerateKey("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := audit.ParseKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := key.Sign("go.sum database tree\n1\n" + tlog.RecordHash([]byte("x")).String() + "\n"); err == nil {
+		t.Errorf("signed %q", signed)
+	}
+	signed, err := key.Sign("something else\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := note.Open([]byte(signed), key.Verifiers()); err != nil || n.Text != "something else\n" {
+		t.Errorf("%v, %v", n, err)
+	}
 }

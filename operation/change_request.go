@@ -99,6 +99,9 @@ func (r *Rules) Link(ctx context.Context, user UserID, channel ChannelID, id ID,
 	if err != nil {
 		return op, fmt.Errorf("read operation %s: %w", id, err)
 	}
+	if op.Forged {
+		return op, r.distrust(ctx, op)
+	}
 	linked, err := r.link(ctx, op, user, channel, number, pattern)
 	if errors.Is(err, ErrStale) {
 		err = Refuse(CodeDecided, "Emergency %s has just changed. Please try again.", op.ID)
