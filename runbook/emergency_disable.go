@@ -377,7 +377,7 @@ func (e *Emergency) Steps(op operation.Operation) []operation.Step {
 		Do: j.removeLeaked, Verify: j.leakedGone, Undo: forward,
 	}}
 	if j.plan.LiveLeaked {
-		steps = append(steps, operation.Step{Name: "Prove the stolen secret is refused", Within: 30 * time.Minute, Do: nothing, Verify: j.stolenRefused, Undo: forward})
+		steps = append(steps, operation.Step{Name: StepRefused, Within: 30 * time.Minute, Do: nothing, Verify: j.stolenRefused, Undo: forward})
 	}
 	if j.plan.Renew {
 		steps = append(steps,
@@ -385,7 +385,7 @@ func (e *Emergency) Steps(op operation.Operation) []operation.Step {
 			operation.Step{Name: "Make a new secret in Entra", Within: 3 * time.Minute, Do: j.addKey, Verify: j.keyIsPending, Undo: forward},
 			operation.Step{Name: "Prove the new secret by fresh tokens", Within: 10 * time.Minute, Do: nothing, Verify: j.newTokens, Undo: forward},
 			operation.Step{Name: "Put it into the live parameter", Within: 2 * time.Minute, Do: j.writeLive, Verify: j.liveHoldsNew, Undo: forward},
-			operation.Step{Name: "Redeploy the service", Within: 20 * time.Minute, Do: j.redeploy, Verify: j.tasksRunNew, Undo: forward},
+			operation.Step{Name: "Redeploy the service", Within: 20 * time.Minute, Do: j.redeploy, Verify: j.runsNew, Undo: forward},
 		)
 	}
 	steps = append(steps, operation.Step{Name: StepServer, Within: 5 * time.Minute, Do: j.healthy, Verify: j.serves, Undo: forward})
@@ -400,11 +400,12 @@ func (e *Emergency) Steps(op operation.Operation) []operation.Step {
 	return e.patient(append(steps, j.askTerraform(forward)...))
 }
 
-// Steps of an emergency that its report asks for.
+// Steps of an emergency that its report, or whoever judges it, asks for.
 const (
-	StepRemove = "Remove the compromised key"
-	StepServer = "Check the MCP server"
-	StepAudit  = "Read the audit logs"
+	StepRemove  = "Remove the compromised key"
+	StepRefused = "Prove the stolen secret is refused"
+	StepServer  = "Check the MCP server"
+	StepAudit   = "Read the audit logs"
 )
 
 // nothing is the Do of a step that only looks.
@@ -601,10 +602,40 @@ func untilThawed(run *operation.Run, err error, consequence string) error {
 	return f
 }
 
+// unlessFrozen finds out whether something failed because the application is frozen.
+// Then it waits for the thaw, and has it done again.
+func (j emergencyJob) unlessFrozen(ctx context.Context, run *operation.Run, failed error, consequence string) error {
+	switch {
+	case failed == nil:
+		return untilThawed(run, nil, consequence)
+	case !operation.IsPermanent(failed) && time.Since(run.Operation.StepSince) < time.Minute:
+		return failed // it may yet come
+	}
+	live, err := j.Params.Read(ctx, j.target.SecretParameter)
+	if err != nil {
+		return failed
+	}
+	var f frozen
+	switch err := j.token(ctx, live.Value); {
+	case errors.As(err, &f):
+		return untilThawed(run, f, consequence)
+	case run.Facts[factFrozenSince] != "":
+		delete(run.Facts, factFrozenSince)
+		return operation.DoAgain{Why: "it failed while the application was frozen"}
+	}
+	return failed
+}
+
+// runsNew is the proof of the redeployment. Tasks that get no token may not start.
+func (j emergencyJob) runsNew(ctx context.Context, run *operation.Run) (string, error) {
+	evidence, err := j.tasksRunNew(ctx, run)
+	return evidence, j.unlessFrozen(ctx, run, err, "no new task starts until then")
+}
+
 // serves is the proof that the service works again.
 func (j emergencyJob) serves(ctx context.Context, run *operation.Run) (string, error) {
 	evidence, err := j.toolAnswers(ctx, run)
-	if err != nil {
+	if err := j.unlessFrozen(ctx, run, err, "the server answers no call until then"); err != nil {
 		return "", err
 	}
 	with := ", with a new secret"
@@ -768,7 +799,7 @@ func (j emergencyJob) nothingOfOursLeft(ctx context.Context, run *operation.Run)
 	case len(r.stray) > 0:
 		return "", operation.DoAgain{Why: fmt.Sprintf("Entra lists key %s of an earlier operation", r.stray[0].ID)}
 	}
-	if err := j.token(ctx, r.live.Value); err != nil {
+	if err := untilThawed(run, j.token(ctx, r.live.Value), "the end has to wait until then"); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s is gone; Entra lists one key of ours, %s; the live parameter, version %d, gets a token.",

@@ -430,15 +430,15 @@ func (j job) redeploy(ctx context.Context, run *operation.Run) (string, error) {
 	return "", err
 }
 
-// deployAfter returns a deployment that was created after written, and makes one
-// when there is none.
+// deployAfter returns a deployment that was created after written and has not failed,
+// and makes one when there is none.
 func (j job) deployAfter(ctx context.Context, run *operation.Run, written time.Time) (string, error) {
 	service, err := j.ECS.Service(ctx, j.target.Cluster, j.target.Service)
 	if err != nil {
 		return "", fmt.Errorf("read the service: %w", err)
 	}
 	for _, d := range service.Deployments {
-		if d.Status == deploymentPrimary && d.Created.After(written) {
+		if d.Status == deploymentPrimary && d.Rollout != rolloutFailed && d.Created.After(written) {
 			return d.ID, nil
 		}
 	}

@@ -55,6 +55,14 @@ func sweeps() []sweep {
 			sweep{long(db, rotation()), freezing(), atCalls(), one},
 			sweep{long(db, rotation()), freezing(), atCommits(), 0},
 			sweep{long(db, takenBack()), freezing(), atWrites(), 0},
+			sweep{short(db, 1, emergency()), killing(), atCalls(), one},
+			sweep{short(db, 1, emergency()), killing(), atCommits(), 0},
+			sweep{short(db, 3, emergency()), killing(), atCalls(), 0},
+			sweep{short(db, 1, emergency()), killingTwice(), atCalls(), 0},
+			sweep{short(db, 1, emergency()), losingTheAnswer(), afterWrites(), 0},
+			sweep{short(db, 2, emergency()), freezing(), atCalls(), 0},
+			sweep{short(db, 1, frozenEmergency()), killing(), atCalls(), 0},
+			sweep{short(db, 2, frozenEmergency()), freezing(), atCalls(), 0},
 		)
 	}
 	return append(out, sweep{short("sqlite", 1, rotation()), copying(), atCommits(), 1})

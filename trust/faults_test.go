@@ -2,8 +2,9 @@ package trust
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -102,9 +103,8 @@ func choose(points []point, n int, seed uint64, sweep string) []point {
 		return points
 	}
 	lot := func(p point) uint64 {
-		h := fnv.New64a()
-		_, _ = fmt.Fprintf(h, "%d %s %s", seed, sweep, p) // a hash takes everything
-		return h.Sum64()
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s", seed, sweep, p)) // names that differ little are far apart
+		return binary.BigEndian.Uint64(sum[:])
 	}
 	points = slices.Clone(points)
 	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(lot(a), lot(b)) })

@@ -31,10 +31,11 @@ const (
 	wentOn        invariant = "went on in time"
 	copyWhole     invariant = "copied files recover"
 	clean         invariant = "no race, no panic"
+	contained     invariant = "the leak is contained"
 )
 
 func invariants() []invariant {
-	return []invariant{alwaysWorking, oneKey, noPending, noOrphan, usedOnce, toldOnce, recordWhole, stateTrue, nothingLost, wentOn, copyWhole, clean}
+	return []invariant{alwaysWorking, oneKey, noPending, noOrphan, usedOnce, toldOnce, recordWhole, stateTrue, nothingLost, wentOn, copyWhole, clean, contained}
 }
 
 // longest is how long people may wait for the next sign of life after a crash:
@@ -78,14 +79,28 @@ func (w *world) judgeAll(ctx context.Context, d deeds, played error) ([]breach, 
 			j.breach(clean, "replica %d logged %q", r.number, found)
 		}
 	}
-	if len(j.ops) != 1 {
-		j.breach(nothingLost, "alice asked for one operation and there are %d", len(j.ops))
+	kinds := make([]operation.Kind, len(j.ops))
+	for i, op := range j.ops {
+		kinds[i] = op.Kind
+	}
+	if !slices.Equal(kinds, w.story.kinds) {
+		j.breach(nothingLost, "people asked for %v, and there are %v", w.story.kinds, kinds)
 		return j.breaches, ""
 	}
 	j.people()
-	j.approval()
-	j.thread()
+	for i, op := range j.ops {
+		ends := w.story.ends
+		if i > 0 {
+			ends = []operation.State{operation.Succeeded}
+		}
+		if !slices.Contains(ends, op.State) {
+			j.breach(stateTrue, "operation %s (%s) ended %q (%s)", op.ID, op.Kind, op.State, op.Trouble)
+		}
+		j.approval(op)
+		j.thread(op)
+	}
 	j.state()
+	j.containment()
 	j.record(ctx)
 	if still := w.watch.still(); still > longest {
 		j.breach(wentOn, "%s without a sign of life", still.Round(time.Second))
@@ -94,21 +109,22 @@ func (w *world) judgeAll(ctx context.Context, d deeds, played error) ([]breach, 
 }
 
 func (j *judge) gather(ctx context.Context) error {
-	rows, err := j.w.db.QueryContext(ctx, "SELECT state, card, body FROM operations")
+	rows, err := j.w.db.QueryContext(ctx, "SELECT state, card, room_channel, room_status, body FROM operations ORDER BY requested_at")
 	if err != nil {
 		return fmt.Errorf("read the operations: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var op operation.Operation
-		var state, card, body string
-		if err := rows.Scan(&state, &card, &body); err != nil {
+		var state, card, room, status, body string
+		if err := rows.Scan(&state, &card, &room, &status, &body); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(body), &op); err != nil {
 			return err
 		}
 		op.State, op.Card = operation.State(state), operation.MessageID(card)
+		op.RoomChannel, op.RoomStatus = operation.ChannelID(room), operation.MessageID(status)
 		j.ops = append(j.ops, op)
 	}
 	if err := rows.Err(); err != nil {
@@ -126,13 +142,14 @@ func (j *judge) gather(ctx context.Context) error {
 	for _, l := range lines {
 		j.entries = append(j.entries, l.Entry)
 	}
-	j.messages, err = j.w.box.Slack.Messages(channel, "")
+	j.messages, err = j.w.messages()
 	return err
 }
 
 // platform judges what is left in Entra, SSM and ECS, without asking the bot.
 func (j *judge) platform() {
-	if gaps := j.w.box.Probe.Look().Gaps(); len(gaps) > 0 {
+	// An emergency ends with a service that works, and cannot help that it did not.
+	if gaps := j.w.box.Probe.Look().Gaps(); len(gaps) > 0 && j.w.thief == nil {
 		j.breach(alwaysWorking, "%+v", gaps)
 	}
 	verdict, err := j.w.box.Check(secret)
@@ -183,10 +200,10 @@ func (j *judge) user(name string) operation.UserID {
 	return operation.UserID(j.w.box.Team.People[i].Slack)
 }
 
-func (j *judge) approval() {
+func (j *judge) approval(op operation.Operation) {
 	count := map[operation.Event]int{}
 	for _, e := range j.entries {
-		if e.Outcome != operation.Refused {
+		if e.Operation == op.ID && e.Outcome != operation.Refused {
 			count[e.Event]++
 		}
 	}
@@ -208,29 +225,37 @@ func key(m slack.Message) (key, kind string) {
 	return key, kind
 }
 
-// thread judges whether each result was told once, in order, under one card.
-func (j *judge) thread() {
-	op := j.ops[0]
+// about is the operation that a message's metadata says it is about.
+func about(m slack.Message) string {
+	payload, _ := m.Metadata["event_payload"].(map[string]any)
+	id, _ := payload["operation"].(string)
+	return id
+}
+
+// thread judges whether each result was told once, in order, under one card or, once
+// it is there, in the operation's room.
+func (j *judge) thread(op operation.Operation) {
 	var cards []slack.Message
 	var told []string
 	seen := map[string]bool{}
 	for _, m := range j.messages {
-		for _, m := range append([]slack.Message{m}, m.Replies...) {
-			k, kind := key(m)
-			if seen[k] {
-				j.breach(toldOnce, "%s was told twice", k)
+		if about(m) != string(op.ID) {
+			continue
+		}
+		k, kind := key(m)
+		if seen[k] {
+			j.breach(toldOnce, "%s was told twice", k)
+		}
+		seen[k] = true
+		switch operation.NoticeKind(kind) {
+		case operation.NoticeCard:
+			cards = append(cards, m)
+		case operation.NoticeEntry:
+			told = append(told, k)
+			if m.ThreadTS != string(op.Card) && (op.RoomStatus == "" || m.ThreadTS != string(op.RoomStatus)) {
+				j.breach(toldOnce, "%s stands under %s and the card is %s", k, m.ThreadTS, op.Card)
 			}
-			seen[k] = true
-			switch operation.NoticeKind(kind) {
-			case operation.NoticeCard:
-				cards = append(cards, m)
-			case operation.NoticeEntry:
-				told = append(told, k)
-				if m.ThreadTS != string(op.Card) {
-					j.breach(toldOnce, "%s stands under %s and the card is %s", k, m.ThreadTS, op.Card)
-				}
-			default: // checkpoints are no results
-			}
+		default: // checkpoints are no results
 		}
 	}
 	if len(cards) != 1 || cards[0].TS != string(op.Card) {
@@ -249,14 +274,9 @@ func (j *judge) thread() {
 	}
 }
 
-// state judges whether the operation ended as the story says, and whether the
-// world is as that state claims.
+// state judges whether the world is as the first operation's state claims.
 func (j *judge) state() {
 	op := j.ops[0]
-	if !slices.Contains(j.w.story.ends, op.State) {
-		j.breach(stateTrue, "the operation ended %q (%s)", op.State, op.Trouble)
-		return
-	}
 	verdict, err := j.w.box.Check(secret)
 	if err != nil || len(verdict.Keys) == 0 {
 		return // told already
@@ -281,9 +301,7 @@ func (j *judge) record(ctx context.Context) {
 	}
 	var posted []string
 	for _, m := range j.messages {
-		for _, r := range append(m.Replies, m) {
-			posted = append(posted, audit.FindCheckpoints(r.Text)...)
-		}
+		posted = append(posted, audit.FindCheckpoints(m.Text)...)
 	}
 	report, err := audit.Verify(ctx, src, posted, known)
 	if err != nil || !report.Whole() || report.Posted == 0 {

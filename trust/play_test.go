@@ -3,11 +3,13 @@ package trust
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/twokey/twokey/bot"
 	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/sandbox/conditions"
 	"github.com/twokey/twokey/sandbox/slack"
 )
@@ -15,50 +17,59 @@ import (
 const (
 	channel = "#platform-ops"
 	secret  = "sharepoint/prod"
-	command = "/rotate sharepoint prod CHG0012345 yearly rotation"
 )
 
 // story is what happens in a play, and how it has to end.
 type story struct {
-	name string
-	set  func(*world) // what is wrong in the world from the start
-	ends []operation.State
+	name    string
+	command string           // alice's
+	confirm string           // the button by which bob turns the second key
+	kinds   []operation.Kind // of the operations, in the order in which they are asked for
+	set     func(*world)     // what is wrong in the world from the start
+	more    func(*world) error
+	ends    []operation.State // of the first operation; the others succeed
 }
 
 // rotation goes through.
 func rotation() story {
-	return story{name: "rotate", set: func(*world) {}, ends: []operation.State{operation.Succeeded}}
+	return story{
+		name: "rotate", command: "/rotate sharepoint prod CHG0012345 yearly rotation", confirm: bot.ActionConfirm,
+		kinds: []operation.Kind{runbook.KindRotate}, set: func(*world) {}, ends: []operation.State{operation.Succeeded},
+	}
 }
 
 // takenBack is a rotation that fails when the live parameter is written already,
 // so that everything has to be undone.
 func takenBack() story {
-	return story{name: "take back", ends: []operation.State{operation.TakenBack}, set: func(w *world) {
+	s := rotation()
+	s.name, s.ends = "take back", []operation.State{operation.TakenBack}
+	s.set = func(w *world) {
 		w.box.Conditions.Add(conditions.Fault{Operation: "ssm.LabelParameterVersion", Kind: conditions.Refuse, Status: 400, Code: "AccessDeniedException"})
-	}}
+	}
+	return s
 }
 
 // deeds are what the people did, as they experienced it.
 type deeds struct {
 	commands, clicks int // how often it took until Slack took it
-	card             string
 }
 
 // play has alice ask and bob confirm, and waits until everything is told.
 func (w *world) play() (deeds, error) {
 	var d deeds
 	var err error
-	d.commands, err = w.insist("alice's command", func() (slack.Result, error) { return w.box.Slack.Command("alice", channel, command) },
-		func() bool { _, err := w.card(); return err == nil })
+	asked := func() bool { _, err := w.card(w.story.confirm, 1); return err == nil }
+	d.commands, err = w.insist("alice's command", func() (slack.Result, error) { return w.box.Slack.Command("alice", channel, w.story.command) }, asked)
 	if err != nil {
 		return d, err
 	}
-	if d.card, err = w.card(); err != nil {
+	if d.clicks, err = w.turn("bob", w.story.confirm, 1); err != nil {
 		return d, err
 	}
-	d.clicks, err = w.insist("bob's click", func() (slack.Result, error) { return w.box.Slack.Click("bob", channel, d.card, bot.ActionConfirm) }, w.confirmed)
-	if err != nil {
-		return d, err
+	if w.story.more != nil {
+		if err := w.story.more(w); err != nil {
+			return d, err
+		}
 	}
 	if err := w.until(w.ctx, patience, "the end", w.over); err != nil {
 		return d, err
@@ -78,26 +89,46 @@ func (w *world) play() (deeds, error) {
 // wakeTime is how long a replica that woke may take to clean up after itself.
 const wakeTime = 10 * time.Second
 
-// doubled reports whether the channel tells something twice.
+// doubled reports whether anything is told twice.
 func (w *world) doubled() bool {
-	messages, err := w.box.Slack.Messages(channel, "")
+	messages, err := w.messages()
 	if err != nil {
 		return true
 	}
 	seen := map[string]bool{}
 	for _, m := range messages {
-		for _, m := range append([]slack.Message{m}, m.Replies...) {
-			k, kind := key(m)
-			if kind == string(operation.NoticeCard) {
-				k = kind // of which there is one, whichever notice posted it
-			}
-			if k != "" && seen[k] {
-				return true
-			}
-			seen[k] = true
+		k, kind := key(m)
+		if kind == string(operation.NoticeCard) || kind == string(operation.NoticeStatus) {
+			k = kind + about(m) // of which there is one, whichever notice posted it
 		}
+		if k != "" && seen[k] {
+			return true
+		}
+		seen[k] = true
 	}
 	return false
+}
+
+// messages are all that the bot posted for everybody, each with its replies behind
+// it: in the channel, and in the rooms of emergencies.
+func (w *world) messages() ([]slack.Message, error) {
+	channels := []string{channel}
+	for _, r := range w.requests() {
+		if r.Room != "" {
+			channels = append(channels, r.Room)
+		}
+	}
+	var out []slack.Message
+	for _, c := range channels {
+		messages, err := w.box.Slack.Messages(c, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range messages {
+			out = append(append(out, m), m.Replies...)
+		}
+	}
+	return out, nil
 }
 
 // insist does what a person does: again when Slack says that it did not work.
@@ -134,30 +165,35 @@ func (w *world) insist(what string, do func() (slack.Result, error), done func()
 	return tries, fmt.Errorf("%s: Slack did not take it within %s", what, patience)
 }
 
-// card finds the message that can be confirmed.
-func (w *world) card() (string, error) {
+// card finds the card of the n-th request, if it has that button.
+func (w *world) card(action string, n int) (string, error) {
 	messages, err := w.box.Slack.Messages(channel, "")
 	if err != nil {
 		return "", err
 	}
-	for _, m := range messages {
-		for _, a := range m.Actions {
-			if a.ActionID == bot.ActionConfirm {
+	if all := w.requests(); len(all) >= n {
+		for _, m := range messages {
+			if slices.ContainsFunc(m.Actions, func(a slack.Action) bool {
+				return a.ActionID == action && strings.Contains(fmt.Sprint(a.Value), all[n-1].ID)
+			}) {
 				return m.TS, nil
 			}
 		}
 	}
-	return "", errNoCard
+	return "", slack.ErrNotShown
 }
 
-func (w *world) confirmed() bool {
-	_, approver, err := w.watch.stateOf(w.ctx)
-	return err == nil && approver != ""
+func (w *world) requests() []request {
+	all, err := w.watch.requests(w.ctx)
+	if err != nil {
+		return nil
+	}
+	return all
 }
 
 func (w *world) over() bool {
-	state, _, err := w.watch.stateOf(w.ctx)
-	return err == nil && (!operation.State(state).Open() || state == string(operation.Parked))
+	all := w.requests()
+	return len(all) >= len(w.story.kinds) && !slices.ContainsFunc(all, func(r request) bool { return r.State.Open() && r.State != operation.Parked })
 }
 
 // read is what a person reads in the channel that nobody else does.

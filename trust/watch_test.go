@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"sync"
 	"time"
+
+	"github.com/twokey/twokey/operation"
 )
 
 // glance is what the database looked like at one instant, in numbers. Two that
@@ -132,16 +134,37 @@ func (w *watcher) onCommit(n int, do func()) {
 	w.at[w.commits+n] = do
 }
 
-// restCount tells how much is still to be told and to be handled.
+// rest tells how much is still to be told and to be handled. Pages that are not due
+// are for nobody any more.
 func (w *watcher) rest(ctx context.Context) (int, error) {
 	var n int
-	err := w.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM notices WHERE sent_at = 0) +
-		(SELECT COUNT(*) FROM envelopes WHERE handled_at = 0)`).Scan(&n)
+	err := w.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM notices WHERE sent_at = 0 AND (kind <> 'page' OR not_before <= $1)) +
+		(SELECT COUNT(*) FROM envelopes WHERE handled_at = 0)`, time.Now().UnixMicro()).Scan(&n)
 	return n, err
 }
 
-// stateOf reads the one operation's state and whether it was confirmed.
-func (w *watcher) stateOf(ctx context.Context) (state string, approver string, err error) {
-	err = w.db.QueryRowContext(ctx, `SELECT state, approver_person FROM operations ORDER BY requested_at DESC LIMIT 1`).Scan(&state, &approver)
-	return state, approver, err
+// request is an operation as the people wait for it.
+type request struct {
+	ID       string
+	State    operation.State
+	Approver string
+	Room     string
+}
+
+// requests are all operations, in the order in which they were asked for.
+func (w *watcher) requests(ctx context.Context) ([]request, error) {
+	rows, err := w.db.QueryContext(ctx, `SELECT id, state, approver_person, room_channel FROM operations ORDER BY requested_at`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []request
+	for rows.Next() {
+		var r request
+		if err := rows.Scan(&r.ID, &r.State, &r.Approver, &r.Room); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
 }

@@ -63,6 +63,8 @@ type world struct {
 	strikes  atomic.Int64  // how often a replica was killed or frozen
 	copies   chan error    // of SQLite's files that failed
 	ctx      context.Context
+	cleanUp  func(func()) // before the sandbox is gone
+	thief    *thief       // in an emergency
 }
 
 // newWorld makes everything but starts no replica. It is taken down with the test.
@@ -73,7 +75,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(box.Close)
-	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), ctx: t.Context()}
+	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), ctx: t.Context(), cleanUp: t.Cleanup}
 	if err := w.write(t); err != nil {
 		t.Fatal(err)
 	}
@@ -221,5 +223,3 @@ func (w *world) logs() string {
 	}
 	return out.String()
 }
-
-var errNoCard = errors.New("there is no card")
