@@ -39,6 +39,7 @@ func TestThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bot.reminds = true
 	defer bot.stop()
 	if err := bot.start(); err != nil {
 		t.Fatal(err)
@@ -58,11 +59,15 @@ func TestThePage(t *testing.T) {
 		t.Errorf("people in the browser: %v\nThe bot's log:\n%s", err, regexp.MustCompile(`(?m)^.*"level":"DEBUG".*\n`).ReplaceAllString(bot.log.String(), ""))
 	}
 	for _, v := range box.CheckAll() {
-		if want := map[string]int64{"sharepoint/prod": 2, "github/dev": 2}[v.Secret]; want > 0 && v.Version != want {
-			t.Errorf("%s: the live parameter is version %d, want %d: the rotation did not happen", v.Secret, v.Version, want)
+		if want := map[string]int64{"sharepoint/prod": 2, "github/dev": 2, "confluence/prod": 2, "jira/prod": 2}[v.Secret]; want > 0 && v.Version != want {
+			t.Errorf("%s: the live parameter is version %d, want %d: it has no new secret", v.Secret, v.Version, want)
 		}
 	}
-	if gaps := box.Probe.Look().Gaps(); len(gaps) > 0 {
+	gaps := box.Probe.Look().Gaps()
+	for _, leaked := range []string{"confluence/prod", "jira/prod"} { // an emergency cannot help it
+		delete(gaps, leaked)
+	}
+	if len(gaps) > 0 {
 		t.Errorf("a service was without a working secret: %+v", gaps)
 	}
 }

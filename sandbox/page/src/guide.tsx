@@ -14,9 +14,9 @@ export interface Step {
 // nextStep reads the newest card that is not over as a person would.
 export function nextStep(chat: Chat, overview: Overview | null, messages: Message[], me: string): Step {
   const cards = messages.filter((m) => m.bot_id && !m.ephemeral_to && m.blocks?.[0]?.type === "header");
-  const card = cards.findLast((m) => can(m, "confirm") || /^(running|confirmed|being taken back|waiting|parked)/i.test(statusOf(m)));
+  const card = cards.findLast((m) => pending(m) || /^(running|confirmed|being taken back|waiting|parked)/i.test(statusOf(m)));
   const status = card ? statusOf(card) : "";
-  if (card && can(card, "confirm")) {
+  if (card && pending(card)) {
     return confirming(chat, card, me);
   }
   if (card && /^(running|confirmed|being taken back)/i.test(status)) {
@@ -49,6 +49,9 @@ function confirming(chat: Chat, card: Message, me: string): Step {
 
 // statusOf is a card's line below its title.
 const statusOf = (m: Message) => m.text.split("\n")[1] ?? "";
+
+// pending cards can be confirmed: by a click, or by typing a name.
+const pending = (m: Message) => can(m, "confirm") || can(m, "confirm_typed");
 
 const can = (m: Message, action: string) => m.blocks?.some((b) => b.elements?.some((e) => e.action_id === action)) ?? false;
 

@@ -189,6 +189,101 @@ test("things can be broken and mended", async (t) => {
   await page.getByText(/\bh .*ahead/).waitFor();
 });
 
+test("two people disable a leaked secret by mouse, and follow it in its channel", async (t) => {
+  const alice = await visit(t, browser);
+  const bob = await visit(t, browser);
+  await become(bob, "bob");
+  await composer(alice).fill("/emergency-disable confluence prod it stood in a public repository");
+  await alice.getByRole("button", { name: "Send" }).click();
+  const emergency = (page) => page.locator(".chat article", { hasText: "EMERGENCY: disable confluence/prod" }).last();
+  await emergency(alice).getByRole("button", { name: "Confirm…" }).click();
+  const refused = alice.getByRole("dialog", { name: "Confirm by typing" });
+  await alice.locator(".ephemeral", { hasText: "another person has to turn the second key" }).or(refused).first().waitFor();
+  if (await refused.count()) {
+    await refused.getByRole("button", { name: "Close" }).last().click();
+  }
+  await bob.getByRole("button", { name: /platform-ops/ }).click();
+  await picture(bob, "emergency-card");
+  await accessible(bob, "the card of an emergency");
+  await emergency(bob).getByRole("button", { name: "Confirm…" }).click();
+  const form = bob.getByRole("dialog", { name: "Confirm by typing" });
+  await form.getByLabel("Type the secret's name").fill("confluence/prod");
+  await accessible(bob, "the form that wants the secret's name");
+  await form.getByRole("button", { name: "Confirm" }).click();
+  await form.waitFor({ state: "detached" });
+  await bob.getByRole("button", { name: /inc-\d{4}-\d\d-\d\d-confluence-prod/ }).click();
+  await bob.locator(".thread-link").first().click();
+  await thread(bob).getByText("Prove the stolen secret is refused").last().waitFor();
+  await thread(bob).getByText("Draft the report").last().waitFor();
+  await thread(bob).getByText("Every step is done and verified").waitFor();
+  await picture(bob, "emergency");
+  await thread(bob).getByRole("row", { name: /^Verdict/ }).scrollIntoViewIfNeeded();
+  await picture(bob, "findings");
+  await accessible(bob, "the channel of an emergency");
+});
+
+test("two people disable a leaked secret by keyboard alone", async (t) => {
+  const page = await visit(t, browser);
+  const key = (name) => page.keyboard.press(name);
+  await key("/");
+  await page.getByRole("option", { name: /^\/emergency-disable/ }).waitFor();
+  await page.keyboard.type("emergency-disable jira prod a laptop was stolen");
+  await key("Enter");
+  const emergency = page.locator(".chat article", { hasText: "EMERGENCY: disable jira/prod" }).last();
+  await emergency.getByRole("button", { name: "Confirm…" }).waitFor();
+  await key("Escape"); // leaves the composer
+  await key("2");
+  await page.getByText("You are bob, who may confirm").waitFor();
+  await tabTo(page, "Show the card");
+  await key("Enter");
+  await focused(page, "Confirm…");
+  await key("Enter");
+  await page.getByRole("dialog", { name: "Confirm by typing" }).waitFor();
+  await page.keyboard.type("jira/prod");
+  await key("Enter");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await emergency.getByText("Done", { exact: true }).waitFor();
+});
+
+test("a reminder is snoozed, by mouse and by keyboard", async (t) => {
+  const page = await visit(t, browser, { viewport: { width: 1480, height: 900 } });
+  await become(page, "bob");
+  await page.getByRole("button", { name: "+1 day" }).click();
+  await page.waitForTimeout(12000); await picture(page, "debug");
+  await page.locator(".chat article", { hasText: /things? expires?/ }).last().locator(".thread-link").click();
+  const reminder = (name) => thread(page).locator("article", { has: page.getByRole("heading", { name: new RegExp(name) }) }).last();
+  await reminder("github/prod").getByRole("button", { name: "Snooze…" }).click();
+  const form = page.getByRole("dialog", { name: "Snooze a reminder" });
+  await form.getByLabel("Reason").fill("the vendor is in a release freeze");
+  await picture(page, "snooze");
+  await accessible(page, "the form of a snooze");
+  await form.getByRole("button", { name: "Snooze" }).click();
+  await form.waitFor({ state: "detached" });
+  await reminder("github/prod").getByText("Snoozed by").waitFor();
+
+  await reminder("jira/dev").getByRole("button", { name: "Snooze…" }).focus();
+  await page.keyboard.press("Enter");
+  await form.waitFor();
+  await tabToLabel(page, "Reason");
+  await page.keyboard.type("it goes away next week");
+  await page.keyboard.press("Control+Enter");
+  await form.waitFor({ state: "detached" });
+  await reminder("jira/dev").getByText("Snoozed by").waitFor();
+  await picture(page, "snoozed");
+  await accessible(page, "reminders");
+});
+
+// tabToLabel presses Tab until what is filled in under that label has the focus.
+async function tabToLabel(page, label) {
+  for (let i = 0; i < 30; i++) {
+    if (await page.getByRole("dialog").getByLabel(label).evaluate((e) => e === document.activeElement)) {
+      return;
+    }
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`Tab does not reach ${label}`);
+}
+
 // tabTo presses Tab until a button of that name has the focus.
 async function tabTo(page, name) {
   for (let i = 0; i < 60; i++) {
