@@ -107,7 +107,7 @@ func (f *Freeze) Steps(op operation.Operation) []operation.Step {
 		}
 	}
 	proven := func(enabled bool) operation.Action {
-		return func(ctx context.Context, _ *operation.Run) (string, error) { return j.principalIs(ctx, enabled) }
+		return func(ctx context.Context, run *operation.Run) (string, error) { return j.principalIs(ctx, run, enabled) }
 	}
 	name := "Deactivate the service principal"
 	if f.Thaw {
@@ -120,7 +120,7 @@ func (f *Freeze) Steps(op operation.Operation) []operation.Step {
 }
 
 // principalIs: read in a run of equal reads, and seen by the token endpoint.
-func (j job) principalIs(ctx context.Context, enabled bool) (string, error) {
+func (j job) principalIs(ctx context.Context, run *operation.Run, enabled bool) (string, error) {
 	err := j.inARow(ctx, j.Proof.Reads, func() error {
 		app, err := j.Apps.Application(ctx, j.plan.Client)
 		if err != nil {
@@ -143,7 +143,8 @@ func (j job) principalIs(ctx context.Context, enabled bool) (string, error) {
 		return "", err
 	}
 	if !enabled {
-		return fmt.Sprintf("The service principal is deactivated in %d reads in a row; %d of %d token requests refused in a row (AADSTS%d). Tokens issued before live on for about an hour.", j.Proof.Reads, j.Proof.Tokens, j.Proof.Tokens, ApplicationDisabled), nil
+		return fmt.Sprintf("The service principal is deactivated in %d reads in a row; %d of %d token requests refused in a row (AADSTS%d). Nobody gets a new token for it. Tokens issued before may live on until about %s, and up to 24 hours where continuous access evaluation is used.",
+			j.Proof.Reads, j.Proof.Tokens, j.Proof.Tokens, ApplicationDisabled, clock(run.Now().Add(tokenLife))), nil
 	}
 	return fmt.Sprintf("The service principal is active in %d reads in a row; the token endpoint does not say that it is deactivated any more.", j.Proof.Reads), nil
 }
