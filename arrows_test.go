@@ -32,6 +32,7 @@ func arrows() map[string][]string {
 		"scheduler":        {"operation", "inventory", "runbook"},
 		"doctor":           {"operation", "runbook"},
 		"store":            {"operation", "runbook", "inventory"},
+		"picture":          {"operation"},
 		"audit":            {"operation", "inventory"},
 		"incident":         {"operation", "runbook", "exposure"},
 		"worknotes":        {"operation"},

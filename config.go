@@ -36,6 +36,8 @@ type Config struct {
 	Escalation operation.GroupID // whom an emergency pages when no approver decides; empty: nobody
 	Room       runbook.RoomPolicy
 	Reminders  RemindersConfig
+	Digest     TaskConfig
+	Sweeps     TaskConfig
 	// Authenticators are those of the people who may confirm what takes a second factor.
 	Authenticators map[operation.UserID]operation.Authenticator
 	Targets        []runbook.Target   // in the file's order: servers, and their environments within
@@ -211,6 +213,8 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "record      %s, signed with %s\n", c.Record.Origin, c.Record.signer())
 	fmt.Fprintf(&b, "reminders   %s\n", c.Reminders)
 	fmt.Fprintf(&b, "codes       %s\n", describeCodes(c))
+	fmt.Fprintf(&b, "digest      %s\n", c.Digest)
+	fmt.Fprintf(&b, "sweeps      %s\n", c.Sweeps)
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
 	fmt.Fprintf(&b, "tls         %s\n", describeTLS(c.TLS))

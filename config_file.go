@@ -30,6 +30,8 @@ type configFile struct {
 	Emergency  emergencySection    `yaml:"emergency"`
 	Factor     secondFactorSection `yaml:"second_factor"`
 	Reminders  remindersSection    `yaml:"reminders"`
+	Digest     taskSection         `yaml:"digest"`
+	Sweeps     taskSection         `yaml:"sweeps"`
 	ACM        acmSection          `yaml:"certificates"`
 	TLS        tlsSection          `yaml:"tls"`
 	ServiceNow serviceNowSection   `yaml:"servicenow"`
@@ -127,6 +129,8 @@ func (r *configReader) config(f *configFile) *Config {
 	c.Escalation = r.group(f.Emergency.Escalation, "emergency.escalation")
 	c.Room = r.room(f.Emergency)
 	c.Reminders = r.reminders(f.Reminders, c)
+	c.Digest = r.task(f.Digest, "digest", defaultDigest, c)
+	c.Sweeps = r.task(f.Sweeps, "sweeps", defaultSweep, c)
 	c.Targets = r.targets(f, c)
 	c.Authenticators = r.secondFactor(f.Factor, c.Targets)
 	c.Regions = r.regions(f.ACM)

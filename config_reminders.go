@@ -62,15 +62,16 @@ func (r *configReader) reminders(s remindersSection, c *Config) RemindersConfig 
 		s.Schedules = []scheduleSection{{Cron: strict.Text{Value: defaultCron, At: s.At}}}
 	}
 	for _, one := range s.Schedules {
-		if schedule, ok := r.schedule(one); ok {
+		if schedule, ok := r.schedule(one, "reminders.schedules: "); ok {
 			out.Schedules = append(out.Schedules, schedule)
 		}
 	}
 	return out
 }
 
-func (r *configReader) schedule(s scheduleSection) (scheduler.Schedule, bool) {
-	const key = "reminders.schedules: cron"
+// schedule reads a cron line and its zone; where is what their keys begin with.
+func (r *configReader) schedule(s scheduleSection, where string) (scheduler.Schedule, bool) {
+	key := where + "cron"
 	if s.Cron.Value == "" {
 		r.mistake(s.At, `%s is missing; add cron: "0 9 * * *", which is every day at nine`, key)
 		return scheduler.Schedule{}, false
@@ -84,7 +85,7 @@ func (r *configReader) schedule(s scheduleSection) (scheduler.Schedule, bool) {
 		if s.Zone.IsSet() {
 			at = s.Zone.At
 		}
-		r.mistake(at, "reminders.schedules: zone must be a time zone such as Europe/Berlin, and the same as in the line if that has one")
+		r.mistake(at, "%szone must be a time zone such as Europe/Berlin, and the same as in the line if that has one", where)
 	case errors.Is(err, scheduler.ErrNever):
 		r.mistake(at, "%s names a day that never comes", key)
 	default:

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,8 @@ import (
 const (
 	beBot   = "TWOKEY_TEST_BOT"
 	beBotAt = "TWOKEY_TEST_SANDBOX"
+	// beBotFor are the tasks that it does by itself.
+	beBotFor = "TWOKEY_TEST_TASKS"
 )
 
 // runningBot is the real bot of one conversation: in this process or, where it is
@@ -34,9 +37,9 @@ type runningBot struct {
 	box    *sandbox.Sandbox
 	config string
 	own    bool // a process of its own
-	// reminds is true where the script is about reminders; elsewhere they would only
-	// come into the way, at nine in the morning.
-	reminds  bool
+	// does are the tasks that the script is about, of "reminders", "sweeps" and
+	// "digest"; the others would only come into the way, every morning.
+	does     []string
 	patience time.Duration // when the bot gives a step up; 0: as in production
 	log      *safeBuffer
 	ended    chan error
@@ -57,7 +60,7 @@ func testPace(patience time.Duration) Pace {
 }
 
 // newBot writes the bot's files. Settings are lines for the configuration's
-// defaults, such as "overlap: 1h"; what is about emergencies stands for itself.
+// defaults, such as "overlap: 1h"; what is about emergencies or the digest stands for itself.
 func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*runningBot, error) {
 	path, err := writeSandboxFiles(box, dir)
 	if err != nil {
@@ -73,7 +76,7 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 			switch {
 			case s == "servicenow":
 				config += box.ServiceNowYAML(filepath.Dir(path))
-			case strings.HasPrefix(s, "emergency:"):
+			case strings.HasPrefix(s, "emergency:"), strings.HasPrefix(s, "digest:"):
 				config += s + "\n"
 			case strings.HasPrefix(s, "second_factor:"):
 				apps, err := authenticators(box, dir)
@@ -132,9 +135,7 @@ func (b *runningBot) inside() error {
 		return err
 	}
 	cfg.Pace = testPace(b.patience)
-	if !b.reminds {
-		cfg.Reminders.Schedules = nil
-	}
+	onlyTasks(cfg, b.does)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	b.cancel, b.done = cancel, done
@@ -155,7 +156,7 @@ func (b *runningBot) outside() error {
 		return err
 	}
 	b.command = exec.Command(self)
-	b.command.Env = append(os.Environ(), beBot+"="+b.config, beBotAt+"="+b.box.URL())
+	b.command.Env = append(os.Environ(), beBot+"="+b.config, beBotAt+"="+b.box.URL(), beBotFor+"="+strings.Join(b.does, " "))
 	b.command.Stderr = b.log
 	if err := b.command.Start(); err != nil {
 		return err
@@ -206,6 +207,19 @@ func (b *runningBot) disconnected() {
 	_ = b.box.Slack.Wait(ctx, func() bool { return len(b.box.Slack.Sockets()) == 0 }) // start complains if not
 }
 
+// onlyTasks leaves out what the bot would do by itself besides.
+func onlyTasks(cfg *Config, does []string) {
+	if !slices.Contains(does, "reminders") {
+		cfg.Reminders.Schedules = nil
+	}
+	if !slices.Contains(does, "sweeps") {
+		cfg.Sweeps.Schedule = nil
+	}
+	if !slices.Contains(does, "digest") {
+		cfg.Digest.Schedule = nil
+	}
+}
+
 // botProcess is the test binary as a bot.
 func botProcess() int {
 	ctx, stop := context.WithCancel(context.Background())
@@ -216,7 +230,7 @@ func botProcess() int {
 		return 2
 	}
 	cfg.Pace = testPace(0)
-	cfg.Reminders.Schedules = nil
+	onlyTasks(cfg, strings.Fields(os.Getenv(beBotFor)))
 	now, err := clockOf(ctx, os.Getenv(beBotAt))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -98,7 +98,11 @@ func converse(t *testing.T, path, play string) {
 	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed")); err != nil {
 		t.Fatal(err)
 	}
-	c.bot.reminds = strings.Contains(play, "reminder of ")
+	for task, word := range map[string]string{"reminders": "reminder of ", "sweeps": "leftover of ", "digest": "digest shows "} {
+		if strings.Contains(play, word) {
+			c.bot.does = append(c.bot.does, task)
+		}
+	}
 	defer c.bot.stop()
 	c.bot.patience = patience
 	if err := c.bot.start(); err != nil {

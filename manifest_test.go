@@ -68,7 +68,7 @@ func TestTheManifestHasWhatIsAnsweredAndNothingElse(t *testing.T) {
 	for _, s := range manifest.Features.Shortcuts {
 		shortcuts = append(shortcuts, s.Callback)
 	}
-	h := handlers.New(nil, nil, nil, nil, nil, nil, handlers.Shelf{}, nil, nil)
+	h := handlers.New(nil, nil, nil, nil, nil, nil, handlers.Shelf{}, nil, nil, nil)
 	for name, got := range map[string][2][]string{"commands": {commands, h.Commands()}, "shortcuts": {shortcuts, h.Shortcuts()}} {
 		slices.Sort(got[0])
 		slices.Sort(got[1])

@@ -69,6 +69,7 @@ type row struct {
 // that this script works out by itself.
 func (p *play) reminders(ctx context.Context) error {
 	p.box.Slack.Set(func(s *slack.Settings) { s.Limits = false }) // a year's messages in a minute
+	p.cfg.Digest.Schedule, p.cfg.Sweeps.Schedule = nil, nil       // the table is of reminders
 	p.cfg.Pace = Pace{Proof: runbook.Proof{Tokens: 3, Reads: 2, Gap: 10 * time.Millisecond}, Spacing: time.Millisecond, EditSpacing: time.Millisecond}
 	y := &year{play: p, seen: map[string]bool{}}
 	replicas := 1

@@ -30,7 +30,6 @@ import (
 	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
-	"github.com/twokey/twokey/scheduler"
 	"github.com/twokey/twokey/store"
 	"github.com/twokey/twokey/worknotes"
 )
@@ -102,6 +101,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		runbook.KindRotate:    rotate,
 		runbook.KindEmergency: emergency,
 		runbook.KindFreeze:    &runbook.Freeze{Emergency: emergency, Principals: directory},
+		runbook.KindLeftover:  &runbook.Leftover{Rotate: rotate, History: db},
 		runbook.KindThaw:      &runbook.Freeze{Emergency: emergency, Principals: directory, Thaw: true},
 	} {
 		planners[kind], runbooks[kind] = book, traced{book, tracer}
@@ -118,9 +118,8 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}}
-	answers := handlers.New(chat, db, rules, emergency, reports, care, shelf, cfg.Targets, log)
-	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: cfg.Reminders.Policy}
-	schedules := tracedTicks(ticks(cfg.Reminders, reminders), tracer)
+	answers := handlers.New(chat, db, rules, emergency, reports, care, shelf, db, cfg.Targets, log)
+	schedules := tracedTicks(ticks(cfg, survey, db, rules), tracer)
 	metrics.MustRegister(db.Metrics(schedules))
 	progress := func(op operation.Operation) []operation.StepState {
 		return operation.Progress(runbooks[op.Kind].Steps(op), op)

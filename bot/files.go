@@ -17,7 +17,7 @@ func (p *poster) sendFile(ctx context.Context, n operation.Notice, spot place) (
 	if err := p.upload(ctx, d, spot); err != nil {
 		if refusedForGood(err) && !closed(err) {
 			p.b.log.ErrorContext(ctx, "a document could not be uploaded", "operation", n.Operation, "document", d.Name, "error", err)
-			return p.sendAs(ctx, n, spot, FileNote(d, refusalWords(err)))
+			return p.sendAs(ctx, n, spot, fileNote(n, d, refusalWords(err)))
 		}
 		return "", err
 	}
@@ -25,6 +25,18 @@ func (p *poster) sendFile(ctx context.Context, n operation.Notice, spot place) (
 	p.bookmarkFile(ctx, n, spot, id)
 	return id, nil
 }
+
+// fileNote says that a document could not be uploaded. What a picture shows is said
+// in its place.
+func fileNote(n operation.Notice, d operation.Document, trouble string) Message {
+	if n.Kind == operation.NoticePicture {
+		return PictureNote(d, trouble)
+	}
+	return FileNote(d, trouble)
+}
+
+// maxAlternative bounds what stands for a picture, in runes.
+const maxAlternative = 1000
 
 // upload is Slack's three calls. Until the last, nobody sees anything.
 func (p *poster) upload(ctx context.Context, d operation.Document, spot place) error {
@@ -34,7 +46,7 @@ func (p *poster) upload(ctx context.Context, d operation.Document, spot place) e
 	}
 	_, err := p.b.poster.UploadFileContext(ctx, slack.UploadFileParameters{
 		Reader: bytes.NewReader(body), FileSize: len(body), Filename: d.Name, Title: fileTitle(spot),
-		InitialComment: fileComment(d, spot.op), Channel: string(spot.channel), ThreadTimestamp: string(spot.thread),
+		InitialComment: fileComment(d, spot.op), Channel: string(spot.channel), ThreadTimestamp: string(spot.thread), AltTxt: plain(d.Alternative, maxAlternative),
 	})
 	if err != nil {
 		return doubtful(fmt.Errorf("upload %s: %w", d.Name, err))
@@ -52,7 +64,11 @@ func fileTitle(spot place) string {
 // fileMark is in the message of one version of a document, so that it can be found
 // again: messages of files have no metadata. Slack rewrites nothing in it.
 func fileMark(d operation.Document, op operation.Operation) string {
-	return fmt.Sprintf("`%s` of operation %s, as of %s", d.Name, op.ID, d.At.UTC().Format("2006-01-02 15:04:05.000 UTC"))
+	of := ""
+	if op.ID != "" {
+		of = fmt.Sprintf(" of operation %s", op.ID)
+	}
+	return fmt.Sprintf("`%s`%s, as of %s", d.Name, of, d.At.UTC().Format("2006-01-02 15:04:05.000 UTC"))
 }
 
 func fileComment(d operation.Document, op operation.Operation) string {

@@ -141,6 +141,8 @@ func messages() map[string]Message {
 	maps.Copy(out, emergencies())
 	maps.Copy(out, reminders())
 	maps.Copy(out, secretMessages())
+	maps.Copy(out, leftoversShown())
+	maps.Copy(out, digestsShown())
 	for name, e := range entries() {
 		out["line-"+name] = Line(e, false)
 	}

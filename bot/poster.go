@@ -43,9 +43,12 @@ type Operations interface {
 	Document(ctx context.Context, id operation.ID, name string) (operation.Document, error)
 }
 
-// Rounds reads what is told of reminders.
+// Rounds reads what is told besides operations: reminders, leftovers, digests.
 type Rounds interface {
 	Round(ctx context.Context, id operation.RoundID) (operation.Round, error)
+	Leftover(ctx context.Context, id operation.LeftoverID) (operation.Leftover, error)
+	// Digest returns a digest and its picture, which may be empty.
+	Digest(ctx context.Context, id operation.DigestID) (operation.WeeklyDigest, []byte, error)
 }
 
 // Progress says how far the steps of an operation are.
@@ -371,7 +374,7 @@ func (p *poster) mine(ctx context.Context, n operation.Notice) error {
 func (p *poster) tell(ctx context.Context, n operation.Notice, spot place, a attempt) (operation.MessageID, error) {
 	doubt := a.doubt && spot.edit == "" && readable(n.Kind) // an edit can be repeated
 	// A newer version of a document may have been uploaded by an older notice.
-	if doubt || n.Kind == operation.NoticeFile {
+	if doubt || isFile(n.Kind) {
 		ids, err := p.find(ctx, n, spot)
 		switch {
 		case err != nil:
@@ -400,7 +403,12 @@ func readable(k operation.NoticeKind) bool {
 // surface reports whether the notice's message is posted once and edited from then
 // on.
 func surface(k operation.NoticeKind) bool {
-	return slices.Contains([]operation.NoticeKind{operation.NoticeCard, operation.NoticeStatus, operation.NoticeRound, operation.NoticeReminder}, k)
+	return slices.Contains([]operation.NoticeKind{operation.NoticeCard, operation.NoticeStatus, operation.NoticeRound, operation.NoticeReminder, operation.NoticeLeftover}, k)
+}
+
+// isFile reports whether the notice is a file, which has no metadata.
+func isFile(k operation.NoticeKind) bool {
+	return k == operation.NoticeFile || k == operation.NoticePicture
 }
 
 // place is where a notice goes.
@@ -415,6 +423,8 @@ type place struct {
 	document operation.Document  // of a file
 	round    operation.Round     // of what belongs to reminders
 	reminder operation.Reminder  // of a reminder's card
+	leftover operation.Leftover
+	digest   operation.WeeklyDigest
 }
 
 // place finds out where the notice goes, by the operation as it is now.
@@ -453,6 +463,11 @@ func (p *poster) place(ctx context.Context, n operation.Notice) (place, error) {
 		spot.channel, err = p.b.directChannel(ctx, p.b.poster, n.User)
 	case operation.NoticeRound, operation.NoticeReminder, operation.NoticeCare:
 		return p.placeReminder(ctx, n)
+	case operation.NoticeLeftover:
+		spot.leftover, err = p.rounds.Leftover(ctx, n.Leftover)
+		spot.edit = spot.leftover.Message
+	case operation.NoticeDigest, operation.NoticePicture, operation.NoticeMonths:
+		return p.placeDigest(ctx, n, spot)
 	case operation.NoticeRoom: // room finds out
 	case operation.NoticeWorkNote: // never claimed for the chat
 	}
@@ -477,6 +492,25 @@ func (p *poster) placeReminder(ctx context.Context, n operation.Notice) (place, 
 		if r.ID == n.Reminder && n.Kind == operation.NoticeReminder {
 			spot.reminder, spot.edit = r, r.Card
 		}
+	}
+	return spot, nil
+}
+
+// placeDigest finds out where a digest is, or what stands under it.
+func (p *poster) placeDigest(ctx context.Context, n operation.Notice, spot place) (place, error) {
+	digest, picture, err := p.rounds.Digest(ctx, n.Digest)
+	if err != nil {
+		return spot, err
+	}
+	spot.digest = digest
+	if n.Kind == operation.NoticeDigest {
+		return spot, nil
+	}
+	spot.document = operation.Document{
+		Name: "digest-" + digest.At.UTC().Format("2006-01-02") + ".png", Title: "What expires in the next 12 months", Body: picture, At: digest.At, Alternative: digest.Alternative,
+	}
+	if spot.thread = digest.Message; spot.thread == "" {
+		return spot, errNoCard
 	}
 	return spot, nil
 }
@@ -522,7 +556,13 @@ func (p *poster) message(ctx context.Context, n operation.Notice, spot place, cl
 		return ReminderCard(spot.reminder)
 	case operation.NoticeCare:
 		return CareLine(n.Entry)
-	case operation.NoticeCard, operation.NoticeFile, operation.NoticeWorkNote: // a file is no message, and a work note is not for the chat
+	case operation.NoticeLeftover:
+		return LeftoverMessage(spot.leftover)
+	case operation.NoticeDigest:
+		return DigestMessage(spot.digest)
+	case operation.NoticeMonths:
+		return MonthsMessage(spot.digest)
+	case operation.NoticeCard, operation.NoticeFile, operation.NoticePicture, operation.NoticeWorkNote: // a file is no message, and a work note is not for the chat
 	}
 	op := spot.op
 	c := Card{Operation: op, Approvers: p.group(ctx, op.Plan.Policy.Approvers), Ring: spot.edit == "" && op.Card == "", Classic: classic}
@@ -567,7 +607,7 @@ func (p *poster) group(ctx context.Context, id operation.GroupID) string {
 
 // send edits the card or posts a new message.
 func (p *poster) send(ctx context.Context, n operation.Notice, spot place, bare bool) (operation.MessageID, error) {
-	if n.Kind == operation.NoticeFile {
+	if isFile(n.Kind) {
 		return p.sendFile(ctx, n, spot)
 	}
 	classic := p.classic.Load()
@@ -630,7 +670,7 @@ func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Mes
 
 // sightOf names what a notice shows.
 func sightOf(n operation.Notice) string {
-	return fmt.Sprint(n.Kind, " ", n.Operation, " ", n.Round, " ", n.Reminder)
+	return fmt.Sprint(n.Kind, " ", n.Operation, " ", n.Round, " ", n.Reminder, " ", n.Leftover)
 }
 
 // unchanged reports whether the card looks like that already.

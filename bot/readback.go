@@ -19,10 +19,16 @@ const eventType = "twokey_notice"
 // reminderMark names the message of a round, or that of one of its reminders.
 func reminderMark(n operation.Notice) string { return fmt.Sprintf("%d/%d", n.Round, n.Reminder) }
 
+// leftoverMark names the message of a leftover.
+func leftoverMark(n operation.Notice) string { return fmt.Sprint(n.Leftover) }
+
 func metadata(n operation.Notice, op operation.Operation) slack.SlackMetadata {
 	payload := map[string]any{"key": n.Key, "kind": string(n.Kind), "operation": string(n.Operation), "digest": string(op.Digest)}
 	if n.Round != 0 {
 		payload["reminder"] = reminderMark(n)
+	}
+	if n.Leftover != 0 {
+		payload["leftover"] = leftoverMark(n)
 	}
 	return slack.SlackMetadata{EventType: eventType, EventPayload: payload}
 }
@@ -78,7 +84,7 @@ func (p *poster) page(ctx context.Context, spot place, cursor string) ([]slack.M
 
 // shows reports whether a message tells the notice.
 func shows(m slack.Message, n operation.Notice, spot place) bool {
-	return tells(m.Metadata, n) || n.Kind == operation.NoticeFile && strings.Contains(m.Text, fileMark(spot.document, spot.op))
+	return tells(m.Metadata, n) || isFile(n.Kind) && strings.Contains(m.Text, fileMark(spot.document, spot.op))
 }
 
 // tells reports whether a message's metadata is that of the notice. An operation
@@ -89,7 +95,7 @@ func tells(m slack.SlackMetadata, n operation.Notice) bool {
 	}
 	if surface(n.Kind) {
 		same := m.EventPayload["kind"] == string(n.Kind) && m.EventPayload["operation"] == string(n.Operation)
-		return same && (n.Round == 0 || m.EventPayload["reminder"] == reminderMark(n))
+		return same && (n.Round == 0 || m.EventPayload["reminder"] == reminderMark(n)) && (n.Leftover == 0 || m.EventPayload["leftover"] == leftoverMark(n))
 	}
 	return m.EventPayload["key"] == n.Key
 }

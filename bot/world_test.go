@@ -231,6 +231,8 @@ type outbox struct {
 
 	documents map[string]operation.Document
 	rounds    map[operation.RoundID]operation.Round
+	leftovers map[operation.LeftoverID]operation.Leftover
+	digests   map[operation.DigestID]operation.WeeklyDigest
 }
 
 type row struct {
@@ -249,7 +251,8 @@ var (
 )
 
 func newOutbox(ops ...operation.Operation) *outbox {
-	o := &outbox{ops: map[operation.ID]operation.Operation{}, documents: map[string]operation.Document{}, owners: map[string]bool{}, rounds: map[operation.RoundID]operation.Round{}}
+	o := &outbox{ops: map[operation.ID]operation.Operation{}, documents: map[string]operation.Document{}, owners: map[string]bool{}, rounds: map[operation.RoundID]operation.Round{},
+		leftovers: map[operation.LeftoverID]operation.Leftover{}, digests: map[operation.DigestID]operation.WeeklyDigest{}}
 	for _, op := range ops {
 		o.ops[op.ID] = op
 	}
@@ -415,6 +418,18 @@ func (o *outbox) Round(_ context.Context, id operation.RoundID) (operation.Round
 	round := o.rounds[id]
 	round.Reminders = slices.Clone(round.Reminders)
 	return round, nil
+}
+
+func (o *outbox) Leftover(_ context.Context, id operation.LeftoverID) (operation.Leftover, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.leftovers[id], nil
+}
+
+func (o *outbox) Digest(_ context.Context, id operation.DigestID) (operation.WeeklyDigest, []byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.digests[id], []byte("a picture"), nil
 }
 
 // empty reports whether everything was told.

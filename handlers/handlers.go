@@ -44,16 +44,17 @@ type Messages interface {
 
 // Handlers answers to what people do.
 type Handlers struct {
-	chat    Slack
-	told    Messages
-	rules   *operation.Rules
-	audits  Auditor
-	reports runbook.Reporter
-	care    *operation.Care
-	shelf   Shelf
-	targets []runbook.Target // in the configuration's order
-	log     *slog.Logger
-	table   map[route]handler
+	chat      Slack
+	told      Messages
+	rules     *operation.Rules
+	audits    Auditor
+	reports   runbook.Reporter
+	care      *operation.Care
+	shelf     Shelf
+	leftovers operation.Leftovers
+	targets   []runbook.Target // in the configuration's order
+	log       *slog.Logger
+	table     map[route]handler
 }
 
 // route is what a person used; handler is what it is for.
@@ -66,8 +67,8 @@ type (
 )
 
 // New returns the handlers of everything that people can use.
-func New(chat Slack, told Messages, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, shelf Shelf, targets []runbook.Target, log *slog.Logger) *Handlers {
-	h := &Handlers{chat: chat, told: told, rules: rules, audits: audits, reports: reports, care: care, shelf: shelf, targets: targets, log: log}
+func New(chat Slack, told Messages, rules *operation.Rules, audits Auditor, reports runbook.Reporter, care *operation.Care, shelf Shelf, leftovers operation.Leftovers, targets []runbook.Target, log *slog.Logger) *Handlers {
+	h := &Handlers{chat: chat, told: told, rules: rules, audits: audits, reports: reports, care: care, shelf: shelf, leftovers: leftovers, targets: targets, log: log}
 	h.table = map[route]handler{
 		{bot.IntentCommand, "/rotate"}:             h.rotateCommand,
 		{bot.IntentSubmission, bot.CallbackRotate}: h.rotateForm,
@@ -111,6 +112,8 @@ func New(chat Slack, told Messages, rules *operation.Rules, audits Auditor, repo
 		{bot.IntentAction, bot.ActionSecretSnooze}:    h.secretSnooze,
 		{bot.IntentHome, ""}:                          h.openHome,
 		{bot.IntentAction, bot.ActionHomeRefresh}:     h.refreshHome,
+
+		{bot.IntentAction, bot.ActionRemove}: h.removeLeftover,
 	}
 	return h
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
@@ -60,7 +61,7 @@ func (j *joiner) pending(t runbook.Target, p runbook.Parameter) {
 		return
 	}
 	f := j.aboutParameter(PendingLeft, t, p.Name)
-	f.Text = fmt.Sprintf("%s holds a secret, and no operation on %s is open.", p.Name, t.Name)
+	f.Text = fmt.Sprintf("%s holds a secret (version %d), and no operation on %s is open.", p.Name, p.Version, t.Name)
 	j.find(f)
 }
 
@@ -116,6 +117,11 @@ func (j *joiner) explain(i *Item, k entraKey, targets []*tied) {
 		i.Why = "It is in no parameter. Why it is there was not looked up."
 		return
 	}
+	if op := j.removed(k, targets); op != nil {
+		i.Why = fmt.Sprintf("Operation %s had removed it.", op.ID)
+		j.returned(*i, k, targets[0].Target, op)
+		return
+	}
 	made := j.marked(k, targets)
 	for _, t := range targets {
 		if t.pending.HasHint(k.Hint) {
@@ -137,6 +143,27 @@ func (j *joiner) explain(i *Item, k entraKey, targets []*tied) {
 	}
 	i.Why = "It is in no parameter, and no operation explains it."
 	j.find(j.about(KeyUnexplained, *i, k, target, keyWords(k)+" is in no parameter, and no operation explains it. Somebody made it and may use it."))
+}
+
+// returned tells that a key is there which was removed and proven gone.
+func (j *joiner) returned(i Item, k entraKey, t runbook.Target, op *operation.Operation) {
+	j.find(j.about(KeyReturned, i, k, t, fmt.Sprintf("%s is there again: operation %s had removed it, and Entra did not list it any more. Somebody brought it back, and whoever has its text can use it.", keyWords(k), op.ID)))
+}
+
+// lagging is how long Entra's replicas may still list a key that was removed.
+const lagging = time.Hour
+
+// removed finds the operation that removed a key, if enough time has passed since.
+func (j *joiner) removed(k entraKey, targets []*tied) *operation.Operation {
+	for _, t := range targets {
+		for _, op := range j.operations[t.Name] {
+			gone := slices.ContainsFunc(runbook.KeysReplaced(op), func(id runbook.KeyID) bool { return foldKey(id) == foldKey(k.ID) })
+			if gone && op.State == operation.Succeeded && !op.EndedAt.IsZero() && j.now.Sub(op.EndedAt) > lagging {
+				return &op
+			}
+		}
+	}
+	return nil
 }
 
 // marked finds the operation whose mark a key bears.

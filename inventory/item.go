@@ -221,6 +221,7 @@ type FindingKind string
 const (
 	KeyUnexplained     FindingKind = "unexplained-key"     // in no parameter, and no operation explains it
 	KeyInNoParameter   FindingKind = "key-in-no-parameter" // an operation made it and has ended without it
+	KeyReturned        FindingKind = "removed-key"         // an operation has removed it, and it is there
 	PendingLeft        FindingKind = "pending-parameter"   // of no open operation
 	ParameterPlain     FindingKind = "plain-parameter"     // no SecureString
 	ParameterOtherKey  FindingKind = "other-kms-key"       // not the configured one
@@ -249,6 +250,13 @@ type Gap struct {
 	Source string `json:"source"` // "last uses in Entra"
 	Why    string `json:"why"`
 }
+
+// Sources whose gap leaves open whether something was left behind.
+const (
+	GapApplications = "applications in Entra"
+	GapPrincipals   = "service principals in Entra"
+	GapOperations   = "twokey's own operations"
+)
 
 // Inventory is what one sweep found.
 type Inventory struct {

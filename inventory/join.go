@@ -27,12 +27,12 @@ func (j *joiner) join() Inventory {
 	j.others()
 	j.acm()
 	j.tls()
-	j.gap("applications in Entra", j.applicationsErr)
-	j.gap("service principals in Entra", j.principalsErr)
+	j.gap(GapApplications, j.applicationsErr)
+	j.gap(GapPrincipals, j.principalsErr)
 	if j.Directory != nil { // else it has been said twice
 		j.gap("last uses in Entra", j.usesErr)
 	}
-	j.gap("twokey's own operations", j.operationsErr)
+	j.gap(GapOperations, j.operationsErr)
 	Sort(j.out.Items, ByUrgency)
 	slices.SortStableFunc(j.out.Findings, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
 	return j.out
@@ -258,6 +258,9 @@ func (j *joiner) key(client runbook.ClientID, k entraKey, targets, feedsThese []
 		}
 		if marked, ok := strings.CutPrefix(k.Name, runbook.Mark("")); ok && one.Rotated == nil && j.operationsErr == nil {
 			j.find(j.about(KeyUnexplained, i, k, t.Target, fmt.Sprintf("%s is in use and says that operation %s made it, and there is no such operation.", keyWords(k), marked)))
+		}
+		if op := j.removed(k, targets); op != nil && n == 0 {
+			j.returned(one, k, t.Target, op)
 		}
 		j.own(&one, t.Target)
 		j.add(one)

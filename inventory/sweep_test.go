@@ -72,6 +72,11 @@ func TestKeysInNoParameterAreExplainedOrFound(t *testing.T) {
 	rotation := func(state operation.State) operation.Operation {
 		return operation.Operation{ID: "k7m2p9", Secret: "sharepoint/prod", Kind: runbook.KindRotate, State: state, Plan: operation.Plan{Details: details}}
 	}
+	succeeded := func(ago time.Duration) operation.Operation {
+		op := rotation(operation.Succeeded)
+		op.EndedAt = now.Add(-ago)
+		return op
+	}
 	for _, c := range []struct {
 		name   string
 		keyAs  string // the extra key's name
@@ -84,6 +89,8 @@ func TestKeysInNoParameterAreExplainedOrFound(t *testing.T) {
 		{"the old one of a rotation that has ended", "portal", []operation.Operation{rotation(operation.HandedOver)}, []FindingKind{KeyUnexplained}, "no operation explains it"},
 		{"the new one of a rotation that runs", "twokey:k7m2p9", []operation.Operation{rotation(operation.Running)}, nil, "belongs to operation k7m2p9"},
 		{"left by one that was taken back", "twokey:k7m2p9", []operation.Operation{rotation(operation.TakenBack)}, []FindingKind{KeyInNoParameter}, "Operation k7m2p9 made it and is taken back"},
+		{"removed, and there again", "portal", []operation.Operation{succeeded(2 * time.Hour)}, []FindingKind{KeyReturned}, "Operation k7m2p9 had removed it"},
+		{"removed just now: a replica may lag", "portal", []operation.Operation{succeeded(time.Minute)}, []FindingKind{KeyUnexplained}, "no operation explains it"},
 		{"marked by none", "twokey:other", []operation.Operation{rotation(operation.Succeeded)}, []FindingKind{KeyUnexplained}, "no operation explains it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

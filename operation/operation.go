@@ -100,6 +100,9 @@ type Plan struct {
 	// Ends are the kinds of operations on the same secret that this one ends when
 	// it is confirmed, and that have to wait for it until then.
 	Ends []Kind `json:"ends,omitempty"`
+	// Blocks are the kinds of operations on the same secret that are neither asked for
+	// nor confirmed before this one has ended.
+	Blocks []Kind `json:"blocks,omitempty"`
 	// MustType is what the approver has to type, so that nobody turns the key by
 	// habit; empty: a click is enough.
 	MustType string `json:"must_type,omitempty"`
@@ -217,6 +220,8 @@ type Document struct {
 	Title     string
 	Body      []byte
 	At        time.Time
+	// Alternative is what a picture shows, for those who hear it.
+	Alternative string
 }
 
 // Phase is how far the current step is.
@@ -294,6 +299,10 @@ const (
 	NoticeReminder   NoticeKind = "reminder"   // one reminder's card under it, edited in place
 	NoticeCare       NoticeKind = "care"       // under it: what somebody did about a reminder
 	NoticeWorkNote   NoticeKind = "work_note"  // one entry and what led to it, for the operation's change request; not for the chat
+	NoticeLeftover   NoticeKind = "leftover"   // a leftover's message, edited in place
+	NoticeDigest     NoticeKind = "digest"     // the weekly digest
+	NoticePicture    NoticeKind = "picture"    // under it: its picture, uploaded
+	NoticeMonths     NoticeKind = "months"     // under it: what expires, by month
 )
 
 // Notice is something that people must be told, written down in the same
@@ -312,8 +321,10 @@ type Notice struct {
 	Operation ID        // whose card, or under whose card
 	Round     RoundID   // of what belongs to reminders
 	Reminder  ReminderID
-	Entry     Entry  // of an entry notice
-	Text      string // of checkpoint and direct notices
+	Leftover  LeftoverID
+	Digest    DigestID // of what belongs to a weekly digest
+	Entry     Entry    // of an entry notice
+	Text      string   // of checkpoint and direct notices
 	CreatedAt time.Time
 	NotBefore time.Time // zero: at once
 	Attempts  int       // how often it was claimed, this time included

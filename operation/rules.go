@@ -194,7 +194,7 @@ func (r *Rules) free(ctx context.Context, ask Ask) error {
 		return fmt.Errorf("look for open operations: %w", err)
 	}
 	for _, open := range all {
-		if open.Envelope == ask.Envelope || open.Kind != ask.Kind && !slices.Contains(open.Plan.Ends, ask.Kind) {
+		if open.Envelope == ask.Envelope || open.Kind != ask.Kind && !slices.Contains(open.Plan.Ends, ask.Kind) && !slices.Contains(open.Plan.Blocks, ask.Kind) {
 			continue
 		}
 		return Refuse(CodeOpenOperation, "%s has an open operation already: %s, asked for by <@%s>, %s. Its card is in <#%s>; wait for its end, or cancel it there.",
@@ -343,7 +343,7 @@ func (r *Rules) distrust(ctx context.Context, op Operation) error {
 }
 
 // inTheWay finds what a confirmed emergency ends. Anything else that is confirmed
-// has to wait for an emergency.
+// has to wait for an emergency, and what blocks another for that one.
 func (r *Rules) inTheWay(ctx context.Context, op Operation, event Event) ([]Operation, error) {
 	if event != Confirm {
 		return nil, nil
@@ -360,6 +360,8 @@ func (r *Rules) inTheWay(ctx context.Context, op Operation, event Event) ([]Oper
 			others = append(others, other)
 		case slices.Contains(other.Plan.Ends, op.Kind):
 			return nil, Refuse(CodeOpenOperation, "There is an emergency about %s: %s, %s. This has to wait for its end.", op.Secret, other.ID, other.State.Words())
+		case slices.Contains(other.Plan.Blocks, op.Kind), slices.Contains(op.Plan.Blocks, other.Kind):
+			return nil, Refuse(CodeOpenOperation, "Operation %s on %s is open too: %s. The two cannot run beside each other; wait for its end, or cancel it.", other.ID, op.Secret, other.State.Words())
 		}
 	}
 	return others, nil
@@ -654,6 +656,12 @@ func (r *Rules) eligible(ctx context.Context, op Operation) ([]Person, error) {
 
 // others looks up the members of a group who are another person than one.
 func (r *Rules) others(ctx context.Context, group GroupID, one Person) ([]Person, error) {
+	return r.members(ctx, group, func(p Person) bool { return !same(p, one) })
+}
+
+// members looks up those of a group who are full members with an enabled identity,
+// and who are wanted.
+func (r *Rules) members(ctx context.Context, group GroupID, wanted func(Person) bool) ([]Person, error) {
 	members, err := r.Chat.Group(ctx, group)
 	if err != nil {
 		return nil, RefuseBecause(err, CodeLookup, "I could not read the group of those who may confirm, so I refuse. Please try again. Nothing was changed.")
@@ -666,7 +674,7 @@ func (r *Rules) others(ctx context.Context, group GroupID, one Person) ([]Person
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			// Somebody who can't be looked up is nobody who can confirm.
-			if p, err := r.person(ctx, user); err == nil && !same(p, one) {
+			if p, err := r.person(ctx, user); err == nil && wanted(p) {
 				found[i] = p
 			}
 		})

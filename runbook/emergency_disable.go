@@ -142,18 +142,21 @@ func (e *Emergency) Plan(ctx context.Context, op operation.Operation) (operation
 	return e.plan(op, l, leaked, ended)
 }
 
-// ended are the rotations that are open, and that the emergency ends.
+// ends are the kinds of operations that an emergency ends.
+func ends() []operation.Kind { return []operation.Kind{KindRotate, KindLeftover} }
+
+// ended are the operations that are open, and that the emergency ends.
 func (e *Emergency) ended(ctx context.Context, op operation.Operation) ([]operation.Operation, error) {
 	all, err := e.History.OperationsOf(ctx, op.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("read the operations of %s: %w", op.Secret, err)
 	}
-	return slices.DeleteFunc(all, func(o operation.Operation) bool { return o.Kind != KindRotate || !o.State.Open() }), nil
+	return slices.DeleteFunc(all, func(o operation.Operation) bool { return !slices.Contains(ends(), o.Kind) || !o.State.Open() }), nil
 }
 
-// begun reports whether an operation may have changed anything yet.
+// begun reports whether a rotation may have changed anything yet.
 func begun(op operation.Operation) bool {
-	return op.State != operation.Pending && op.State != operation.Approved
+	return op.Kind == KindRotate && op.State != operation.Pending && op.State != operation.Approved
 }
 
 // Learn reads all client ids once, so that an emergency needs no AWS.
@@ -300,7 +303,7 @@ func (e *Emergency) plan(op operation.Operation, l *look, leaked []Key, ended []
 	}
 	return operation.Plan{
 		Kind: KindEmergency, Secret: op.Secret, Policy: EmergencyPolicy(l.target), Warnings: texts(l.warnings), Details: raw, Changes: changes,
-		Urgent: true, Ends: []operation.Kind{KindRotate}, MustType: string(op.Secret), Room: e.room(op, l.target, drill),
+		Urgent: true, Ends: ends(), MustType: string(op.Secret), Room: e.room(op, l.target, drill),
 	}, nil
 }
 
@@ -339,10 +342,13 @@ func (l *look) version() string {
 	return fmt.Sprintf("version %d", l.live.Version)
 }
 
-// end says what becomes of a rotation that is under way. The old key that it had
+// end says what becomes of an operation that is under way. The old key that it had
 // kept works until the emergency clears up, which may be too late.
 func (l *look) end(o operation.Operation, leaked []Key) operation.Change {
 	c := operation.Change{What: "Rotation " + string(o.ID), From: o.State.Words(), To: "ended at once"}
+	if o.Kind == KindLeftover {
+		c.What = "Removal of a leftover " + string(o.ID)
+	}
 	if !begun(o) {
 		return c
 	}

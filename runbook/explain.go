@@ -1,6 +1,20 @@
 package runbook
 
-import "github.com/twokey/twokey/operation"
+import (
+	"time"
+
+	"github.com/twokey/twokey/operation"
+)
+
+// RemovedAt is when an emergency had removed the compromised key, to the second;
+// zero when it has not.
+func RemovedAt(op operation.Operation) time.Time {
+	at, err := time.Parse(time.RFC3339, op.Facts[factRemoved])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
 
 // KeysReplaced returns the keys that were there before the operation and that it
 // is to remove: the one that it replaces, and those that leaked.

@@ -36,6 +36,9 @@ type details struct {
 	Principal  ObjectID `json:"principal,omitempty"`
 	Leaked     []Key    `json:"leaked,omitempty"`
 	LiveLeaked bool     `json:"live_leaked,omitempty"`
+	// Pending is when a pending parameter that was left behind was written: version
+	// numbers begin anew when a parameter is deleted.
+	Pending time.Time `json:"pending,omitzero"`
 	// Renew says that a new secret is made and rolled out.
 	Renew bool `json:"renew,omitempty"`
 

@@ -151,10 +151,10 @@ func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice
 	if err != nil {
 		return fmt.Errorf("encode the entry of %s: %w", n.Key, err)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before, round, reminder, vouched)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO notices (id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, not_before, round, reminder, leftover, digest, vouched)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
 		n.ID, n.Key, string(n.Kind), n.Lane, string(n.Channel), string(n.User), string(n.Operation), string(entry), n.Document, n.Text, micros(s.now()), micros(n.NotBefore),
-		int64(n.Round), int64(n.Reminder), s.vouchNotice(n, string(entry)))
+		int64(n.Round), int64(n.Reminder), int64(n.Leftover), int64(n.Digest), s.vouchNotice(n, string(entry)))
 	if err != nil {
 		return fmt.Errorf("write down %s: %w", n.Key, err)
 	}
@@ -228,7 +228,7 @@ func noticeClaim(n operation.Notice) string {
 }
 
 func (s *Store) nextNotice(ctx context.Context, which string) (operation.Notice, int64, error) {
-	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder, vouched FROM notices n
+	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder, leftover, digest, vouched FROM notices n
 		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2 AND `+which+`
 		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.lane = n.lane AND e.id < n.id)
 		ORDER BY id LIMIT 1`, micros(s.now()), micros(time.Now()))
@@ -237,7 +237,7 @@ func (s *Store) nextNotice(ctx context.Context, which string) (operation.Notice,
 		kind, channel, user, id, entry, vouched string
 		created, claim                          int64
 	)
-	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim, &n.Round, &n.Reminder, &vouched); err != nil {
+	if err := row.Scan(&n.ID, &n.Key, &kind, &n.Lane, &channel, &user, &id, &entry, &n.Document, &n.Text, &created, &n.Attempts, &claim, &n.Round, &n.Reminder, &n.Leftover, &n.Digest, &vouched); err != nil {
 		return n, 0, err
 	}
 	n.Kind, n.Channel, n.User = operation.NoticeKind(kind), operation.ChannelID(channel), operation.UserID(user)
@@ -272,7 +272,12 @@ func (s *Store) NoticeSent(ctx context.Context, n operation.Notice, message oper
 			_, err = tx.ExecContext(ctx, "UPDATE reminder_rounds SET message = $1 WHERE id = $2", string(message), int64(n.Round))
 		case operation.NoticeReminder:
 			_, err = tx.ExecContext(ctx, "UPDATE reminders SET card = $1 WHERE id = $2", string(message), int64(n.Reminder))
-		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile, operation.NoticeCare, operation.NoticeWorkNote: // nobody asks where they stand
+		case operation.NoticeLeftover:
+			_, err = tx.ExecContext(ctx, "UPDATE leftovers SET message = $1 WHERE id = $2", string(message), int64(n.Leftover))
+		case operation.NoticeDigest:
+			_, err = tx.ExecContext(ctx, "UPDATE digests SET message = $1 WHERE id = $2", string(message), int64(n.Digest))
+		case operation.NoticeEntry, operation.NoticeDirect, operation.NoticePage, operation.NoticeRoom, operation.NoticeFile, operation.NoticeCare,
+			operation.NoticePicture, operation.NoticeMonths, operation.NoticeWorkNote: // nobody asks where they stand
 		}
 		return err
 	})

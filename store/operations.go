@@ -149,6 +149,9 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 		if err := s.settleBy(ctx, tx, op); err != nil {
 			return err
 		}
+		if err := s.closeBy(ctx, tx, op); err != nil {
+			return err
+		}
 		if t.Wake {
 			return s.wake(ctx, tx, op.ID, op.Epoch)
 		}

@@ -525,8 +525,12 @@ func (t *reminding) surface(ctx context.Context, n operation.Notice) error {
 // add writes a notice down. All reminders of a channel stand in one lane, so that
 // they hold nothing else up.
 func (t *reminding) add(ctx context.Context, n operation.Notice) error {
+	return t.addIn(ctx, "reminders:"+string(n.Channel), n)
+}
+
+func (t *reminding) addIn(ctx context.Context, lane string, n operation.Notice) error {
 	t.notice++
-	n.ID, n.Lane = t.notice, "reminders:"+string(n.Channel)
+	n.ID, n.Lane = t.notice, lane
 	return t.store.insertNotice(ctx, t.tx, n)
 }
 

@@ -31,7 +31,7 @@ func (s *Store) vouchEnvelope(e Envelope) string {
 
 func (s *Store) vouchNotice(n operation.Notice, entry string) string {
 	return s.recorder.Vouch("notice", n.Key, string(n.Kind), n.Lane, string(n.Channel), string(n.User), string(n.Operation), entry, n.Document, n.Text,
-		fmt.Sprint(n.Round), fmt.Sprint(n.Reminder))
+		fmt.Sprint(n.Round), fmt.Sprint(n.Reminder), fmt.Sprint(n.Leftover), fmt.Sprint(n.Digest))
 }
 
 // recordForged notes that something forged was found and not used. It is told
