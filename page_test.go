@@ -39,7 +39,7 @@ func TestThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bot.reminds = true
+	bot.does = []string{"reminders"}
 	defer bot.stop()
 	if err := bot.start(); err != nil {
 		t.Fatal(err)
