@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
@@ -35,6 +38,8 @@ func (c *conversation) judge() {
 	}
 	note("everything is told", c.until(looking, c.allTold))
 	note("the record verifies with what was posted", c.recordVerifies())
+	pages, err := c.operatorPages()
+	note("the operators' pages are there", err)
 	c.bot.stop()
 	select {
 	case err := <-c.bot.ended:
@@ -53,7 +58,7 @@ func (c *conversation) judge() {
 	note("nobody is told what the script does not say", c.nothingUnread())
 	note("Slack took every message", c.nothingRefused())
 	note("nothing is left behind", c.nothingLeft())
-	note("no secret is anywhere", c.noLeak())
+	note("no secret is anywhere", c.noLeak(pages))
 	if len(wrong) > 0 {
 		c.t.Errorf("%s, at the end:\n%v\n%s", c.path, errors.Join(wrong...), c.picture())
 	}
@@ -172,7 +177,7 @@ func (c *conversation) nothingLeft() error {
 }
 
 // noLeak looks for every secret that there ever was in all that the bot wrote.
-func (c *conversation) noLeak() error {
+func (c *conversation) noLeak(pages []byte) error {
 	known := c.pieces()
 	if len(known) == 0 {
 		return errors.New("there are no secrets to look for")
@@ -187,7 +192,11 @@ func (c *conversation) noLeak() error {
 	if err != nil {
 		return err
 	}
-	places := map[string][]byte{"Slack": said, "ServiceNow": noted, "the log": []byte(c.bot.log.String())}
+	export, err := c.export()
+	if err != nil {
+		return err
+	}
+	places := map[string][]byte{"Slack": said, "ServiceNow": noted, "the log": []byte(c.bot.log.String()), "a call": c.wire.bytes(), "the operators' pages": pages, "the record's export": export}
 	for _, path := range c.bot.database() {
 		if places[filepath.Base(path)], err = os.ReadFile(path); err != nil {
 			return err
@@ -230,6 +239,14 @@ func (c *conversation) pieces() map[[pieceSize]byte]string {
 			}
 		}
 	}
+	for token := range c.wire.bearers() {
+		secrets[token] = "an access token"
+	}
+	for _, path := range c.ownSecrets() {
+		if text, err := os.ReadFile(path); err == nil {
+			secrets[lastPart(string(text))] = filepath.Base(path)
+		}
+	}
 	for name, text := range c.names {
 		if !strings.HasPrefix(name, "complaint") {
 			secrets[text] = name
@@ -237,6 +254,9 @@ func (c *conversation) pieces() map[[pieceSize]byte]string {
 	}
 	out := map[[pieceSize]byte]string{}
 	for secret, what := range secrets {
+		if len(secret) < pieceSize {
+			continue
+		}
 		for form, text := range forms(secret) {
 			for i := 0; i+pieceSize <= len(text); i++ {
 				out[[pieceSize]byte([]byte(text[i:i+pieceSize]))] = what + ", " + form
@@ -251,6 +271,9 @@ func forms(secret string) map[string]string {
 	out := map[string]string{"plain": secret, "hex": hex.EncodeToString([]byte(secret)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(secret))), "URL": url.QueryEscape(secret)}
 	if quoted, err := json.Marshal(secret); err == nil {
 		out["JSON"] = strings.Trim(string(quoted), `"`)
+	}
+	for name, sum := range hashes(secret) {
+		out[name], out[name+", HEX"], out[name+", base64"] = hex.EncodeToString(sum), strings.ToUpper(hex.EncodeToString(sum)), base64.StdEncoding.EncodeToString(sum)
 	}
 	for shift := range 3 { // inside something else, it begins at any of three places
 		padded := strings.Repeat("x", shift) + secret
@@ -348,7 +371,8 @@ func TestALeakWouldBeFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &conversation{t: t, box: box, dir: filepath.Dir(bot.config), bot: bot, names: map[string]string{}}
-	if err := c.noLeak(); err != nil {
+	c.wire = &wire{tokens: map[string]bool{}}
+	if err := c.noLeak(nil); err != nil {
 		t.Fatalf("there is none yet: %v", err)
 	}
 	live, err := c.live("sharepoint/prod")
@@ -360,19 +384,47 @@ func TestALeakWouldBeFound(t *testing.T) {
 		"base64 inside something": base64.StdEncoding.EncodeToString([]byte("password=" + live.Value + ";")),
 		"base64url":               base64.URLEncoding.EncodeToString([]byte(live.Value)),
 		"a form":                  url.Values{"client_secret": {live.Value}}.Encode(),
+		"SHA-256":                 fmt.Sprintf("%x", sha256.Sum256([]byte(live.Value))),
+		"SHA-1":                   fmt.Sprintf("%X", sha1.Sum([]byte(live.Value))),
+		"MD5":                     fmt.Sprintf("%x", md5.Sum([]byte(live.Value))),
+		"the bot token":           box.Slack.BotToken(),
 	}
 	for how, text := range written {
 		bot.log = &safeBuffer{}
 		_, _ = bot.log.Write([]byte("before " + text + " after")) // a buffer takes everything
-		if c.noLeak() == nil {
+		if c.noLeak(nil) == nil {
 			t.Errorf("a secret written as %s was not found", how)
 		}
 	}
 	bot.log = &safeBuffer{}
+	for what, leak := range map[string]func(){
+		"a body that is no place for it": func() { c.wire.note("slack.chat.postMessage", request("/"), []byte(live.Value)) },
+		"an address":                     func() { c.wire.note("ssm.PutParameter", request("/?secret="+live.Value), nil) },
+		"a token in a body":              func() { c.wire.note("slack.chat.postMessage", request("/"), []byte("token="+box.Slack.BotToken())) },
+		"another's access token": func() {
+			r := request("/")
+			r.Header.Set("Authorization", "Bearer head.body.signature-of-a-token")
+			c.wire.note("graph.listUsers", r, nil)
+			c.wire.note("ssm.GetParameter", request("/"), []byte("signature-of-a-token"))
+		},
+	} {
+		c.wire = &wire{tokens: map[string]bool{}}
+		if leak(); c.noLeak(nil) == nil {
+			t.Errorf("a secret in %s was not found", what)
+		}
+	}
+	c.wire = &wire{tokens: map[string]bool{}}
+	c.wire.note("ssm.PutParameter", request("/"), []byte(live.Value)) // its place
+	if err := c.noLeak(nil); err != nil {
+		t.Error(err)
+	}
+	if c.noLeak([]byte(live.Value)) == nil {
+		t.Error("a secret in the metrics was not found")
+	}
 	if err := os.WriteFile(filepath.Join(c.dir, "twokey.db-wal"), []byte("\x00\x01"+live.Value), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c.noLeak() == nil {
+	if c.noLeak(nil) == nil {
 		t.Error("a secret in the database's log was not found")
 	}
 }

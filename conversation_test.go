@@ -70,6 +70,7 @@ type conversation struct {
 	told     map[string]bool // private messages that the script has read
 	sent     map[string]string
 	names    map[string]string // what the script keeps: "old secret" and the like
+	wire     *wire
 	thief    []string          // messages that somebody else posted in the bot's name
 	ids      map[string]string // of keys and operations that the script talks of
 	never    []func() error    // looked at when all is over
@@ -90,8 +91,10 @@ func converse(t *testing.T, path, play string) {
 	}
 	defer box.Close()
 	quicken(box)
+	sent := &wire{tokens: map[string]bool{}}
+	box.Conditions.Tap(sent.note)
 	c := &conversation{
-		t: t, path: path, box: box, dir: t.TempDir(), patience: looking,
+		t: t, path: path, box: box, dir: t.TempDir(), patience: looking, wire: sent,
 		seen: map[string]int{}, told: map[string]bool{}, sent: map[string]string{}, names: map[string]string{}, ids: map[string]string{}, counts: map[string]int{},
 	}
 	lines, settings, patience := c.split(play)

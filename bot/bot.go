@@ -109,7 +109,7 @@ func New(c Config) (*Bot, error) {
 	b := &Bot{c: c, m: m, log: c.Logger, batch: newBatcher(c.Inbox, c.Logger, m), nudge: make(chan struct{}, 1)}
 	options := []slack.Option{
 		slack.OptionAPIURL(c.APIURL), slack.OptionAppLevelToken(c.AppToken.Reveal()),
-		slack.OptionHTTPClient(meter{next: c.HTTPClient, m: m}), slack.OptionLog(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)),
+		slack.OptionHTTPClient(bearer{next: meter{next: c.HTTPClient, m: m}}), slack.OptionLog(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)),
 	}
 	b.poster = slack.New(c.BotToken.Reveal(), options...)
 	b.api = slack.New(c.BotToken.Reveal(), append(options, slack.OptionRetry(3))...)

@@ -99,6 +99,7 @@ type Conditions struct {
 	count   map[string]int
 	arrived map[string]int // calls by operation, those under way included
 	halts   map[halt]func(*http.Request)
+	tap     func(operation string, r *http.Request, body []byte)
 }
 
 // maxCalls bounds the log of calls; the counts go on.
@@ -115,6 +116,19 @@ func (c *Conditions) SetLatency(operation string, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latency[operation] = d
+}
+
+// Tap shows every request that arrives, whole, before anything else happens to it.
+func (c *Conditions) Tap(look func(operation string, r *http.Request, body []byte)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tap = look
+}
+
+func (c *Conditions) tapped() func(string, *http.Request, []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tap
 }
 
 // Add appends a fault rule; earlier rules are looked at first.
@@ -240,6 +254,9 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 		operation := v.Operation(r)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 
+		if tap := c.tapped(); tap != nil {
+			tap(operation, r, body)
+		}
 		number := c.arrive(operation)
 		c.halt(halt{operation, number, Before}, r)
 		start := time.Now()

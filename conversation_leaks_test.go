@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// wire is every byte that was sent to a vendor, but for what has to be there: the
+// text of a secret where Entra and SSM are given it, and tokens in the header that is
+// made for them.
+type wire struct {
+	mu     sync.Mutex
+	sent   bytes.Buffer
+	tokens map[string]bool // the last part of each access token
+}
+
+// note is a tap of the sandbox's conditions.
+func (w *wire) note(operation string, r *http.Request, body []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fmt.Fprintf(&w.sent, "\n%s %s %s\n", operation, r.Method, r.URL)
+	for name, values := range r.Header {
+		if name == "Authorization" {
+			if token, ok := strings.CutPrefix(values[0], "Bearer "); ok && strings.Count(token, ".") == 2 {
+				w.tokens[token[strings.LastIndex(token, ".")+1:]] = true
+			}
+			continue
+		}
+		fmt.Fprintf(&w.sent, "%s: %s\n", name, values)
+	}
+	if operation != "ssm.PutParameter" && operation != "entra.token" {
+		w.sent.Write(body)
+	}
+}
+
+func (w *wire) bytes() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Clone(w.sent.Bytes())
+}
+
+func (w *wire) bearers() map[string]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.tokens)
+}
+
+func request(address string) *http.Request {
+	r, err := http.NewRequest(http.MethodPost, "http://vendor.example"+address, nil)
+	if err != nil {
+		panic(err) // the tests' own addresses are good
+	}
+	return r
+}
+
+// hashes are what a secret may have been turned into by somebody who thought that
+// this hides it. A client secret is guessed from none of them, but a code may be.
+func hashes(secret string) map[string][]byte {
+	a, b, c := sha256.Sum256([]byte(secret)), sha1.Sum([]byte(secret)), md5.Sum([]byte(secret))
+	return map[string][]byte{"SHA-256": a[:], "SHA-1": b[:], "MD5": c[:]}
+}
+
+// ownSecrets are the files of the bot's own secrets.
+func (c *conversation) ownSecrets() []string {
+	files, _ := filepath.Glob(filepath.Join(c.dir, "totp.*")) // the pattern is a good one
+	return append(files, filepath.Join(c.dir, "twokey.record.key"))
+}
+
+// lastPart is what of a file must be nowhere: of PRIVATE+KEY+name+hash+key, the key.
+func lastPart(text string) string {
+	parts := strings.SplitN(strings.TrimSpace(text), "+", 5) // base64 may hold a +
+	return parts[len(parts)-1]
+}
+
+// export is the record as "twokey audit export" writes it.
+func (c *conversation) export() ([]byte, error) {
+	var out bytes.Buffer
+	if len(c.bot.database()) == 0 {
+		return nil, nil // it never started
+	}
+	err := dispatch(context.Background(), []string{"audit", "export", "--database", c.address()}, streams{out: &out, err: io.Discard, getenv: func(string) string { return "" }})
+	return out.Bytes(), err
+}
+
+// operatorPages are what the bot shows to those who run it.
+func (c *conversation) operatorPages() ([]byte, error) {
+	lines := strings.Split(c.bot.log.String(), "\n")
+	for _, line := range slices.Backward(lines) {
+		var start struct{ Msg, Listen string }
+		if json.Unmarshal([]byte(line), &start) != nil || start.Msg != "starting" {
+			continue
+		}
+		var all bytes.Buffer
+		for _, page := range []string{"/metrics", "/readyz", "/healthz"} {
+			res, err := http.Get("http://" + start.Listen + page)
+			if err != nil {
+				return nil, err
+			}
+			_, err = io.Copy(&all, res.Body)
+			if _ = res.Body.Close(); err != nil {
+				return nil, err
+			}
+		}
+		return all.Bytes(), nil
+	}
+	return nil, fmt.Errorf("the bot never said where it listens")
+}
