@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -131,6 +132,8 @@ func imports(t *testing.T) []imported {
 			return err
 		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules"):
 			return filepath.SkipDir
+		case d.IsDir() && path != "." && hasOwnModule(path):
+			return filepath.SkipDir
 		case d.IsDir() || filepath.Ext(path) != ".go":
 			return nil
 		}
@@ -153,6 +156,13 @@ func imports(t *testing.T) []imported {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// hasOwnModule reports whether a folder is a module of its own, whose dependencies
+// are not the program's.
+func hasOwnModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
 }
 
 func TestAnArrowInTheWrongDirectionIsNamed(t *testing.T) {

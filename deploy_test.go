@@ -211,12 +211,8 @@ func TestTheAlarmsAndTheDashboardAskForMetricsThatThereAre(t *testing.T) {
 		src += string(b)
 	}
 	exposed := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?:Name: "(twokey_[a-z_]+)"|describe\("([a-z_]+)")`).FindAllStringSubmatch(src, -1) {
-		if m[1] != "" {
-			exposed[m[1]] = true
-		} else {
-			exposed["twokey_"+m[2]] = true
-		}
+	for _, m := range regexp.MustCompile(`"(twokey_[a-z_]+)`).FindAllStringSubmatch(src, -1) {
+		exposed[m[1]] = true
 	}
 	asked := map[string]bool{}
 	for _, file := range []string{filepath.Join("prometheus", "twokey.rules.yml"), filepath.Join("grafana", "twokey.json")} {

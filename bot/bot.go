@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	vm "github.com/VictoriaMetrics/metrics"
 	"github.com/slack-go/slack"
 
 	"github.com/twokey/twokey/operation"
@@ -31,8 +31,8 @@ type Config struct {
 	Logger   *slog.Logger
 	Inbox    Inbox
 	Now      func() time.Time
-	// Registerer takes the metrics; nil: nobody watches.
-	Registerer prometheus.Registerer
+	// Metrics takes what is counted; nil: nobody watches.
+	Metrics *vm.Set
 	// HTTPClient makes the calls; its proxy and authorities count for the
 	// connections too. Nil: a client with a time limit.
 	HTTPClient *http.Client
@@ -61,8 +61,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Registerer == nil {
-		c.Registerer = prometheus.NewRegistry()
+	if c.Metrics == nil {
+		c.Metrics = vm.NewSet()
 	}
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: callTime}
@@ -102,10 +102,7 @@ func New(c Config) (*Bot, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(c.Registerer)
-	if err != nil {
-		return nil, fmt.Errorf("register the bot's metrics: %w", err)
-	}
+	m := newMetrics(c.Metrics)
 	b := &Bot{c: c, m: m, log: c.Logger, batch: newBatcher(c.Inbox, c.Logger, m), nudge: make(chan struct{}, 1)}
 	options := []slack.Option{
 		slack.OptionAPIURL(c.APIURL), slack.OptionAppLevelToken(c.AppToken.Reveal()),

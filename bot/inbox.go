@@ -89,7 +89,7 @@ func (b *batcher) commit(ctx context.Context, batch []delivery) {
 		intents[i] = d.intent
 	}
 	if err := b.receive(ctx, intents); err != nil {
-		b.m.unacknowledged.WithLabelValues("inbox").Add(float64(len(batch)))
+		b.m.unacknowledged("inbox").Add(len(batch))
 		b.log.ErrorContext(ctx, "the inbox could not keep what people did; Slack will send it again", "envelopes", len(batch), "error", err)
 		return
 	}

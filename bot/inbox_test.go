@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	vm "github.com/VictoriaMetrics/metrics"
 )
 
 // inboxFunc is an inbox of one function.
@@ -41,11 +41,7 @@ func (a *acks) got() []string {
 
 func testBatcher(t *testing.T, inbox Inbox) *batcher {
 	t.Helper()
-	m, err := newMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newBatcher(inbox, slog.New(slog.DiscardHandler), m)
+	return newBatcher(inbox, slog.New(slog.DiscardHandler), newMetrics(vm.NewSet()))
 }
 
 func TestWhatArrivesDuringACommitSharesTheNextOne(t *testing.T) {

@@ -1,47 +1,53 @@
 package bot
 
 import (
+	"fmt"
 	"net/http"
 	"path"
 
-	"github.com/prometheus/client_golang/prometheus"
+	vm "github.com/VictoriaMetrics/metrics"
 )
 
-// metrics are what operators watch of the bot.
+// metrics are what operators watch of the bot; docs/operating.md says what each is.
 type metrics struct {
-	connections    prometheus.Gauge
-	envelopes      *prometheus.CounterVec
-	unacknowledged *prometheus.CounterVec
-	acknowledged   prometheus.Histogram
-	posts          *prometheus.CounterVec
-	postFailures   *prometheus.CounterVec
-	throttled      *prometheus.CounterVec
+	set          *vm.Set
+	connections  *vm.Gauge
+	acknowledged *vm.PrometheusHistogram
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
-		connections: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "twokey_slack_connections", Help: "Socket Mode connections on which Slack said hello."}),
-		envelopes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "twokey_slack_envelopes_total", Help: "Envelopes received, by kind; repeated ones count again."}, []string{"kind"}),
-		unacknowledged: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "twokey_slack_unacknowledged_total", Help: "Envelopes left for Slack to send again, by reason."}, []string{"reason"}),
-		acknowledged: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "twokey_slack_acknowledge_seconds", Help: "From an envelope's arrival to its acknowledgement; Slack allows 3 seconds.",
-			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2, 3}}),
-		posts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "twokey_slack_posts_total", Help: "Messages posted and edited, by kind of notice."}, []string{"kind"}),
-		postFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "twokey_slack_post_failures_total", Help: "Messages that Slack did not take, by error."}, []string{"error"}),
-		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "twokey_slack_throttled_total", Help: "Calls that Slack answered with 429, by method."}, []string{"method"}),
+func newMetrics(set *vm.Set) *metrics {
+	return &metrics{
+		set:         set,
+		connections: set.GetOrCreateGauge("twokey_slack_connections", nil),
+		acknowledged: set.GetOrCreatePrometheusHistogramExt("twokey_slack_acknowledge_seconds",
+			[]float64{.001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2, 3}),
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.envelopes, m.unacknowledged, m.acknowledged, m.posts, m.postFailures, m.throttled} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+}
+
+// Counters, each with one label. Its values come from us or from Slack's own lists,
+// never from people.
+func (m *metrics) envelopes(kind string) *vm.Counter {
+	return m.counter("twokey_slack_envelopes_total", "kind", kind)
+}
+
+func (m *metrics) unacknowledged(reason string) *vm.Counter {
+	return m.counter("twokey_slack_unacknowledged_total", "reason", reason)
+}
+
+func (m *metrics) posts(kind string) *vm.Counter {
+	return m.counter("twokey_slack_posts_total", "kind", kind)
+}
+
+func (m *metrics) postFailures(code string) *vm.Counter {
+	return m.counter("twokey_slack_post_failures_total", "error", code)
+}
+
+func (m *metrics) throttled(method string) *vm.Counter {
+	return m.counter("twokey_slack_throttled_total", "method", method)
+}
+
+func (m *metrics) counter(name, label, value string) *vm.Counter {
+	return m.set.GetOrCreateCounter(fmt.Sprintf("%s{%s=%q}", name, label, value))
 }
 
 // meter counts the calls that Slack throttled.
@@ -54,7 +60,7 @@ type meter struct {
 func (h meter) Do(req *http.Request) (*http.Response, error) {
 	resp, err := h.next.Do(req)
 	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
-		h.m.throttled.WithLabelValues(path.Base(req.URL.Path)).Inc()
+		h.m.throttled(path.Base(req.URL.Path)).Inc()
 	}
 	return resp, err
 }

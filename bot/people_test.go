@@ -101,12 +101,12 @@ func TestChannelsWithPeopleFromOutsideAreShared(t *testing.T) {
 		channel slack.Channel
 		want    operation.Channel
 	}{
-		"plain":    {slack.Channel{}, operation.Channel{}},
-		"private":  {slack.Channel{Private: true}, operation.Channel{}},
-		"shared":   {slack.Channel{ExtShared: true}, operation.Channel{Shared: true}},
-		"invited":  {slack.Channel{PendingExtShared: true}, operation.Channel{Shared: true}},
-		"org":      {slack.Channel{OrgShared: true}, operation.Channel{}},
-		"archived": {slack.Channel{Archived: true}, operation.Channel{Archived: true}},
+		"plain":    {slack.Channel{}, operation.Channel{Member: true}},
+		"private":  {slack.Channel{Private: true}, operation.Channel{Member: true}},
+		"shared":   {slack.Channel{ExtShared: true}, operation.Channel{Shared: true, Member: true}},
+		"invited":  {slack.Channel{PendingExtShared: true}, operation.Channel{Shared: true, Member: true}},
+		"org":      {slack.Channel{OrgShared: true}, operation.Channel{Member: true}},
+		"archived": {slack.Channel{Archived: true}, operation.Channel{Archived: true, Member: true}},
 	} {
 		tt.channel.Name = "c-" + name
 		c, err := w.slack.AddChannel(tt.channel)

@@ -193,7 +193,7 @@ func (p *poster) post(ctx context.Context, n operation.Notice) (final error) {
 		return p.later(ctx, n, err)
 	}
 	if !spot.silent {
-		p.b.m.posts.WithLabelValues(string(n.Kind)).Inc()
+		p.b.m.posts(string(n.Kind)).Inc()
 	}
 	if n.Kind == operation.NoticeStatus && id != "" {
 		p.furnish(ctx, spot.op, id)
@@ -773,7 +773,7 @@ func (p *poster) complain(ctx context.Context, n operation.Notice, cause error, 
 	if _, ok := errors.AsType[*slack.RateLimitedError](cause); ok {
 		code = "ratelimited"
 	}
-	p.b.m.postFailures.WithLabelValues(code).Inc()
+	p.b.m.postFailures(code).Inc()
 	p.b.log.ErrorContext(ctx, "a message could not be posted", "notice", n.Key, "channel", n.Channel, "todo", postTodo(cause), "again_in", wait, "error", cause)
 }
 

@@ -175,7 +175,7 @@ func (s *socket) drain(ctx context.Context, ended chan<- error) {
 func (s *socket) handle(ctx context.Context, e socketmode.Event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.m.unacknowledged.WithLabelValues("panic").Inc()
+			s.m.unacknowledged("panic").Inc()
 			s.log.ErrorContext(ctx, "an event from Slack made the bot stumble", "type", e.Type, "error", panicError{value: p, stack: debug.Stack()})
 		}
 	}()
@@ -187,10 +187,10 @@ func (s *socket) handle(ctx context.Context, e socketmode.Event) (err error) {
 	case socketmode.EventTypeConnectionError:
 		return s.failed(ctx, e)
 	case socketmode.EventTypeErrorWriteFailed:
-		s.m.unacknowledged.WithLabelValues("write").Inc()
+		s.m.unacknowledged("write").Inc()
 		s.log.WarnContext(ctx, "an acknowledgement was lost; Slack will send the envelope again")
 	case socketmode.EventTypeErrorBadMessage, socketmode.EventTypeIncomingError:
-		s.m.unacknowledged.WithLabelValues("unreadable").Inc()
+		s.m.unacknowledged("unreadable").Inc()
 		s.log.WarnContext(ctx, "Slack sent what cannot be read, or the connection broke", "type", e.Type, "error", causeOf(e.Data))
 	case socketmode.EventTypeSlashCommand, socketmode.EventTypeInteractive, socketmode.EventTypeEventsAPI:
 		s.take(ctx, e)
@@ -220,15 +220,15 @@ func (s *socket) take(ctx context.Context, e socketmode.Event) {
 	d.ack = func() { s.queueAck(id, d.arrived) }
 	in, ok := intentOf(e)
 	if !ok {
-		s.m.envelopes.WithLabelValues("other").Inc()
+		s.m.envelopes("other").Inc()
 		d.ack()
 		return
 	}
 	in.At = s.now()
 	d.intent = in
-	s.m.envelopes.WithLabelValues(string(in.Kind)).Inc()
+	s.m.envelopes(string(in.Kind)).Inc()
 	if !s.batch.offer(d) {
-		s.m.unacknowledged.WithLabelValues("full").Inc()
+		s.m.unacknowledged("full").Inc()
 		s.log.ErrorContext(ctx, "too much waits for the inbox; Slack will send this envelope again", "envelope", id)
 	}
 }
@@ -242,7 +242,7 @@ func (s *socket) queueAck(envelope string, arrived time.Time) {
 	select {
 	case s.acks <- delivery{intent: Intent{Envelope: envelope}, arrived: arrived}:
 	default:
-		s.m.unacknowledged.WithLabelValues("full").Inc()
+		s.m.unacknowledged("full").Inc()
 	}
 }
 
@@ -257,11 +257,11 @@ func (s *socket) acknowledge(ctx context.Context) {
 			err := s.client.AckCtx(limited, d.intent.Envelope, nil)
 			cancel()
 			if err != nil {
-				s.m.unacknowledged.WithLabelValues("connection").Inc()
+				s.m.unacknowledged("connection").Inc()
 				s.log.WarnContext(ctx, "no connection for an acknowledgement; Slack will send the envelope again", "envelope", d.intent.Envelope)
 				continue
 			}
-			s.m.acknowledged.Observe(time.Since(d.arrived).Seconds())
+			s.m.acknowledged.Update(time.Since(d.arrived).Seconds())
 		}
 	}
 }
