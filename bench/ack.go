@@ -15,6 +15,7 @@ import (
 
 	_ "modernc.org/sqlite" // to count what the bot kept
 
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -38,7 +39,7 @@ type contestant struct {
 // Run alternates rounds between the bot and the Bolt app.
 func (b *ackBenchmark) Run(ctx context.Context, out io.Writer) error {
 	describeMachine(out)
-	w, err := newWorld(ctx, nil)
+	w, err := newWorld(ctx, sandbox.Options{}, nil)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func TestAcknowledgementsAreMeasuredAgainstBolt(t *testing.T) {
 }
 
 func TestARotationIsMeasuredStepByStep(t *testing.T) {
-	b := rotationBenchmark{Runs: 1, Latency: time.Millisecond, Learn: time.Second, Forget: time.Second, Overlap: time.Second}
+	b := rotationBenchmark{Runs: 1, slowness: slowness{Latency: time.Millisecond, Learn: time.Second, Forget: time.Second, Overlap: time.Second}}
 	measured := measure(t, &b)
 	for _, w := range b.waits() {
 		if !strings.Contains(measured, w.step+"  ") || strings.Contains(measured, w.step+"  0.00 s") {
@@ -29,6 +29,11 @@ func TestARotationIsMeasuredStepByStep(t *testing.T) {
 		}
 	}
 	wants(t, measured, "1 graph.addPassword", "1 ecs.UpdateService", "must reach 1.10: ")
+}
+
+func TestManyRotationsAreMeasuredAgainstTheVendorsLimits(t *testing.T) {
+	b := manyBenchmark{AtOnce: 2, WriteTime: 50 * time.Millisecond, slowness: slowness{Latency: time.Millisecond, Learn: time.Second, Forget: time.Second, Overlap: time.Second}}
+	wants(t, measure(t, &b), "2 rotations, confirmed at once", "done after ", "told after ", "must reach 1.10: ")
 }
 
 func TestAnEmergencyIsMeasuredAgainstTheScript(t *testing.T) {
@@ -100,7 +105,7 @@ func TestWithoutACommandTheProgramSaysWhatItMeasures(t *testing.T) {
 		if err := run(t.Context(), words, &out); err != nil {
 			t.Error(err)
 		}
-		wants(t, out.String(), "ack", "rotation", "emergency", "start", "memory", "size")
+		wants(t, out.String(), "ack", "rotation", "many", "emergency", "start", "memory", "size")
 	}
 	if err := run(t.Context(), []string{"speed"}, &bytes.Buffer{}); err == nil {
 		t.Error("an unknown benchmark is no error")

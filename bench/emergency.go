@@ -62,7 +62,7 @@ func (b *emergencyBenchmark) Run(ctx context.Context, out io.Writer) error {
 			return fmt.Errorf("the script needs %s, and there is none (aws: pip install awscli)", tool)
 		}
 	}
-	w, err := newWorld(ctx, nil)
+	w, err := newWorld(ctx, sandbox.Options{}, nil)
 	if err != nil {
 		return err
 	}

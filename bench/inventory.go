@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/conditions"
 	"github.com/twokey/twokey/sandbox/entra"
 )
@@ -32,7 +33,7 @@ const sweepRatio = 1.2
 // Run sweeps a large tenant with the real command.
 func (b *inventoryBenchmark) Run(ctx context.Context, out io.Writer) error {
 	describeMachine(out)
-	w, err := newWorld(ctx, nil)
+	w, err := newWorld(ctx, sandbox.Options{}, nil)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 type benchmarks struct {
 	Ack       *ackBenchmark       `arg:"subcommand:ack" help:"slash command to acknowledgement, durable, against a Bolt app that only acknowledges"`
 	Rotation  *rotationBenchmark  `arg:"subcommand:rotation" help:"a whole rotation against the waits that the sandbox imposes"`
+	Many      *manyBenchmark      `arg:"subcommand:many" help:"many rotations at once against the limits of Graph and Slack"`
 	Emergency *emergencyBenchmark `arg:"subcommand:emergency" help:"confirmation to the key's removal against one round trip, and a whole emergency against a script of aws and curl"`
 	Start     *startBenchmark     `arg:"subcommand:start" help:"process start to connected, against 0.3 s and a Bolt app"`
 	Inventory *inventoryBenchmark `arg:"subcommand:inventory" help:"a sweep of a tenant with 20,000 keys, against its pages' latency and 100 MB"`

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/twokey/twokey/sandbox"
 )
 
 type memoryBenchmark struct {
@@ -19,7 +21,7 @@ const memoryLimit = 40e6
 // Run lets the bot and the Bolt app idle side by side.
 func (b *memoryBenchmark) Run(ctx context.Context, out io.Writer) error {
 	describeMachine(out)
-	w, err := newWorld(ctx, nil)
+	w, err := newWorld(ctx, sandbox.Options{}, nil)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/aws"
 	"github.com/twokey/twokey/sandbox/conditions"
 	"github.com/twokey/twokey/sandbox/entra"
@@ -21,7 +22,12 @@ import (
 )
 
 type rotationBenchmark struct {
-	Runs      int           `default:"3" help:"rotations, each of another secret; at most 8"`
+	slowness
+	Runs int `default:"3" help:"rotations, each of another secret; at most 8"`
+}
+
+// slowness is what the sandbox imposes on every rotation.
+type slowness struct {
 	Latency   time.Duration `default:"50ms" help:"of every call to Slack, Entra, Graph, AWS and MCP"`
 	Learn     time.Duration `default:"18s" help:"until the last token replica knows a new secret; the first knows it after half of that"`
 	Forget    time.Duration `default:"60s" help:"until the last token replica refuses a removed secret; the first does at once"`
@@ -48,7 +54,7 @@ const begun = "(the click, the plan made again)"
 // A call that only looks counts where without it something would be claimed that
 // nobody saw. How often a proof is repeated, and the time between, is the bot's
 // own choice and does not count.
-func (b *rotationBenchmark) waits() []wait {
+func (b *slowness) waits() []wait {
 	return []wait{
 		{begun, "who clicked, then who that is in Entra; the client id, then the application, then what belongs to it", 2 + 3, 0},
 		{"Make a new secret in Entra", "add the key, write the pending parameter, read both back at once", 3, 0},
@@ -76,14 +82,14 @@ type rotation struct {
 // Run rotates secrets one after the other.
 func (b *rotationBenchmark) Run(ctx context.Context, out io.Writer) error {
 	describeMachine(out)
-	w, err := newWorld(ctx, func(config string) string {
+	w, err := newWorld(ctx, sandbox.Options{}, func(config string) string {
 		return strings.Replace(config, "    ecs: {", fmt.Sprintf("    overlap: %ds\n    ecs: {", int(b.Overlap.Seconds())), 1)
 	})
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	b.slow(w)
+	b.slow(w, 0)
 	bot, err := w.bot()
 	if err != nil {
 		return err
@@ -104,11 +110,11 @@ func (b *rotationBenchmark) Run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// slow sets the sandbox's waits.
-func (b *rotationBenchmark) slow(w *world) {
+// slow sets the sandbox's waits; writes is how long one write holds Graph's tenant.
+func (b *slowness) slow(w *world, writes time.Duration) {
 	w.box.Conditions.SetLatency("*", b.Latency)
 	w.box.Conditions.SetLatency("slack.socket", 0) // not a call of the rotation
-	w.box.Entra.SetBehaviour(entra.Behaviour{Learn: []float64{b.Learn.Seconds() / 2, b.Learn.Seconds()}, Forget: []float64{0, b.Forget.Seconds()}})
+	w.box.Entra.SetBehaviour(entra.Behaviour{Learn: []float64{b.Learn.Seconds() / 2, b.Learn.Seconds()}, Forget: []float64{0, b.Forget.Seconds()}, WriteTakes: writes.Seconds()})
 	settings := aws.DefaultSettings()
 	settings.TaskStart, settings.Health, settings.Drain = aws.Span(b.TaskStart), aws.Span(b.Health), aws.Span(b.Drain)
 	w.box.AWS.Set(settings)

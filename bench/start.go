@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -21,7 +22,7 @@ const startLimit = 0.3
 // Bolt app, in turn.
 func (b *startBenchmark) Run(ctx context.Context, out io.Writer) error {
 	describeMachine(out)
-	w, err := newWorld(ctx, nil)
+	w, err := newWorld(ctx, sandbox.Options{}, nil)
 	if err != nil {
 		return err
 	}

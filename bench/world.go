@@ -36,24 +36,24 @@ type world struct {
 
 // newWorld builds the program and starts a sandbox for it. adjust changes the
 // bot's configuration; nil leaves it as the sandbox writes it.
-func newWorld(ctx context.Context, adjust func(config string) string) (*world, error) {
+func newWorld(ctx context.Context, o sandbox.Options, adjust func(config string) string) (*world, error) {
 	dir, err := os.MkdirTemp("", "twokey-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
 	w := &world{dir: dir}
-	if err := w.fill(ctx, adjust); err != nil {
+	if err := w.fill(ctx, o, adjust); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *world) fill(ctx context.Context, adjust func(config string) string) (err error) {
+func (w *world) fill(ctx context.Context, o sandbox.Options, adjust func(config string) string) (err error) {
 	if w.program, err = build(ctx, w.dir); err != nil {
 		return err
 	}
-	if w.box, err = sandbox.Start(ctx, sandbox.Options{}); err != nil {
+	if w.box, err = sandbox.Start(ctx, o); err != nil {
 		return err
 	}
 	if w.config, err = w.box.WriteFiles(w.dir); err != nil {

@@ -80,7 +80,23 @@ func (s *Sandbox) ConfigYAML(dir string) string {
 		"DIR": filepath.ToSlash(dir), "URL": s.url, "ENTRA_URL": s.tlsURL, "TENANT": s.Team.Tenant, "CLIENT_ID": s.Team.Bot.ClientID,
 		"ENDPOINT": s.Endpoint.Address(),
 	}
-	return os.Expand(config, func(name string) string { return values[name] })
+	text := os.Expand(config, func(name string) string { return values[name] })
+	var more []string
+	for _, secret := range s.Team.Secrets {
+		if strings.HasPrefix(secret.Server, moreServers) {
+			more = append(more, secret.Server)
+		}
+	}
+	if len(more) == 0 {
+		return text
+	}
+	return text + fmt.Sprintf(`  - servers: [%s]
+    environments: [prod]
+    client_id: /aiconnectors/{env}/{mcp}/client_id
+    client_secret: /aiconnectors/{env}/{mcp}/client_secret
+    ecs: {cluster: "aiconnectors-{env}", service: "{mcp}", variable: CLIENT_SECRET}
+    mcp: {url: "%[2]s/mcp/{env}/{mcp}", health: "%[2]s/mcp/{env}/{mcp}/health", tool: search, arguments: {query: home}, expect: connector}
+`, strings.Join(more, ", "), s.url)
 }
 
 // ServiceNowYAML is what the configuration has in addition where changes are managed in

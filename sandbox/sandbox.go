@@ -33,6 +33,7 @@ type Options struct {
 	Port    int // of plain HTTP on the loopback; 0: a free one
 	TLSPort int // of Entra over TLS on the loopback; 0: a free one
 	Tasks   int // of each ECS service; 0 means 2
+	More    int // MCP servers in prod besides the four, called connector-01 and so on
 	// ProbeEvery is how often it is looked whether every task still gets tokens;
 	// 0 means every 20 ms, a negative one never.
 	ProbeEvery time.Duration
@@ -95,7 +96,7 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	if o.Tasks == 0 {
 		o.Tasks = 2
 	}
-	if s.Team, err = seed(ctx, s, o.Tasks); err != nil {
+	if s.Team, err = seed(ctx, s, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("seed the sandbox: %w", err)
 	}

@@ -100,6 +100,9 @@ type kept struct {
 
 const day = 24 * time.Hour
 
+// moreServers begins the names of the servers that [Options.More] adds.
+const moreServers = "connector-"
+
 // secrets lists the platform's secrets. Some are near their end, so that there
 // is something to be reminded of; none has expired.
 func secrets() []kept {
@@ -112,7 +115,7 @@ func secrets() []kept {
 }
 
 // seed fills the stand-ins and waits until all tasks run.
-func seed(ctx context.Context, s *Sandbox, tasks int) (Team, error) {
+func seed(ctx context.Context, s *Sandbox, o Options) (Team, error) {
 	bot, err := s.seedBot()
 	if err != nil {
 		return Team{}, err
@@ -121,7 +124,11 @@ func seed(ctx context.Context, s *Sandbox, tasks int) (Team, error) {
 	if err := s.seedChannels(); err != nil {
 		return Team{}, err
 	}
-	for _, k := range secrets() {
+	all := secrets()
+	for i := range o.More {
+		all = append(all, kept{fmt.Sprintf("%s%02d", moreServers, i+1), "prod", 500 * day})
+	}
+	for _, k := range all {
 		made, err := s.seedSecret(k, bot)
 		if err != nil {
 			return Team{}, fmt.Errorf("%s: %w", secretName(k.server, k.environment), err)
@@ -132,7 +139,7 @@ func seed(ctx context.Context, s *Sandbox, tasks int) (Team, error) {
 		return Team{}, err
 	}
 	for _, secret := range team.Secrets { // the parameters' past is made, so the tasks' present can begin
-		if err := s.seedService(ctx, secret, tasks); err != nil {
+		if err := s.seedService(ctx, secret, o.Tasks); err != nil {
 			return Team{}, fmt.Errorf("%s: %w", secret.Name, err)
 		}
 	}
