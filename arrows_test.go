@@ -29,7 +29,7 @@ func arrows() map[string][]string {
 		"runbook":          {"operation"},
 		"inventory":        {"operation", "runbook", "internal/csvsafe"},
 		"bot":              {"operation", "inventory"},
-		"handlers":         {"bot", "operation", "runbook", "inventory", "internal/near"},
+		"handlers":         {"bot", "operation", "runbook", "inventory", "policy", "internal/near"},
 		"scheduler":        {"operation", "inventory", "runbook"},
 		"doctor":           {"operation", "runbook"},
 		"store":            {"operation", "runbook", "inventory"},
@@ -40,7 +40,8 @@ func arrows() map[string][]string {
 		"evidence":         {"operation", "runbook", "inventory", "audit", "evidence/checker", "internal/csvsafe"},
 		"evidence/checker": {}, // it is given away: it must read and run without the rest
 		"exposure":         {"operation", "runbook", "internal/csvsafe"},
-		"integrations/...": {"operation", "runbook", "inventory", "exposure"},
+		"policy":           {"operation", "runbook", "exposure"},
+		"integrations/...": {"operation", "runbook", "inventory", "exposure", "policy"},
 		"sandbox/...":      {"sandbox/..."}, // the bot's side must not leak into what it is tried against
 		"internal/strict":  {"internal/near"},
 		"internal/csvsafe": {},

@@ -32,6 +32,7 @@ type commands struct {
 	Evidence      *evidenceCommand      `arg:"subcommand:evidence" help:"write a folder that an auditor can check: rotations, emergencies, refusals, ages, and the signed record"`
 	Inventory     *inventoryCommand     `arg:"subcommand:inventory" help:"find out what expires, and when; exit code 1 if something is overdue or unknown"`
 	Database      *databaseCommands     `arg:"subcommand:database" help:"prepare a PostgreSQL database for a bot that must not change the record"`
+	Policy        *policyCommand        `arg:"subcommand:policy" help:"check who may read the secrets and who did, how they are encrypted, and that none stands in a task definition; exit code 1 if something is wrong or could not be checked"`
 	Authenticator *authenticatorCommand `arg:"subcommand:authenticator" help:"make a secret for a person's authenticator app, for second_factor in the configuration"`
 	Completion    *completionCommand    `arg:"subcommand:completion" help:"print a shell's completion; for bash: source <(twokey completion bash)"`
 	Health        *healthCommand        `arg:"subcommand:health" help:"ask a running bot whether it is ready; exit code 1 if not"`

@@ -113,7 +113,9 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	if err != nil {
 		return err
 	}
-	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}}
+	inspector := newInspector(cfg, cloud, now)
+	inspector.Patience = inspection
+	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}, Policy: inspector}
 	answers := handlers.New(chat, db, rules, emergency, reports, care, shelf, db, cfg.Targets, log)
 	schedules := tracedTicks(ticks(cfg, survey, db, rules), tracer)
 	progress := func(op operation.Operation) []operation.StepState {
@@ -169,6 +171,10 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 // looksLast is how old an inventory may be that is only shown. A sweep costs many
 // calls, and what is shown says how old it is.
 const looksLast = 10 * time.Minute
+
+// inspection is how long the policy's checks may take where a person waits for them:
+// less than a job of the queue may.
+const inspection = 25 * time.Second
 
 // owner names this replica in leases, so that a log tells who had an operation.
 func owner() string {

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/twokey/twokey/internal/near"
 	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/policy"
 	"github.com/twokey/twokey/runbook"
 )
 
@@ -48,6 +50,12 @@ type Shelf struct {
 	Inventory Inventory
 	Book      Book
 	Record    Record
+	Policy    Inspector
+}
+
+// Inspector checks how the platform keeps its secrets.
+type Inspector interface {
+	Inspect(ctx context.Context) (policy.Report, error)
 }
 
 const (
@@ -61,6 +69,7 @@ const secretsHelp = "*`/secrets [words…]`* shows what can expire: client secre
 	"• `/secrets sharepoint prod` is one secret's page: keys, owner, what it feeds, what is going on with it, and its history.\n" +
 	"• `/secrets all` shows the keys of applications that I don't look after, too. `/secrets unowned` shows what nobody owns.\n" +
 	"• `/secrets export [words…]` sends you the same as CSV.\n" +
+	"• `/secrets policy` checks who may read the secrets and who did, how they are encrypted, and that none stands in a task definition.\n" +
 	"• I look after: %s."
 
 // secretsCommand answers /secrets.
@@ -74,6 +83,9 @@ func (h *Handlers) secretsCommand(ctx context.Context, in bot.Intent) error {
 	}
 	if err := h.rules.MayLook(ctx, in.User, h.care.Policy.Channel, "", in.Command+" "+in.Text, h.policies()...); err != nil {
 		return err
+	}
+	if len(words) == 1 && words[0] == "policy" {
+		return h.inspect(ctx, in)
 	}
 	if len(words) > 0 && words[0] == "export" {
 		return h.export(ctx, in, strings.Join(words[1:], " "))
@@ -483,4 +495,22 @@ func (w wanted) of(found inventory.Inventory, now time.Time) inventory.Inventory
 
 func (w wanted) mentions(i inventory.Item) bool {
 	return !slices.ContainsFunc(w.texts, func(text string) bool { return !(inventory.Filter{Text: text}).Matches(i) })
+}
+
+// inspect does the policy's checks and tells one person: the summary at once, and all
+// findings as a file.
+func (h *Handlers) inspect(ctx context.Context, in bot.Intent) error {
+	report, err := h.shelf.Policy.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("check the policy: %w", err)
+	}
+	if err := h.tell(ctx, in, report.Summary()); err != nil || report.Clean() {
+		return err
+	}
+	var all bytes.Buffer
+	if err := report.WriteTable(&all); err != nil {
+		return err
+	}
+	name := "policy-" + report.At.UTC().Format("2006-01-02-1504") + ".txt"
+	return h.chat.SendFile(ctx, in.User, operation.Document{Name: name, Title: "Findings against the policy", Body: all.Bytes(), At: report.At})
 }

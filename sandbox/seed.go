@@ -160,7 +160,7 @@ func (s *Sandbox) seedBot() (Bot, error) {
 	})
 	bot := Bot{ClientID: ids.Client, Principal: ids.Principal, Role: "arn:aws:iam::" + account + ":role/" + botRole}
 	if err := s.AWS.SeedRole(aws.Role{Name: botRole, Policies: map[string]json.RawMessage{"twokey": allow(
-		[]string{"ssm:*", "ecs:*", "sts:GetWebIdentityToken", "cloudtrail:LookupEvents", "iam:SimulatePrincipalPolicy", "acm:ListCertificates", "acm:DescribeCertificate"}, "*")}}); err != nil {
+		[]string{"ssm:*", "ecs:*", "sts:GetWebIdentityToken", "cloudtrail:LookupEvents", "iam:SimulatePrincipalPolicy", "iam:ListRoles", "acm:ListCertificates", "acm:DescribeCertificate"}, "*")}}); err != nil {
 		return Bot{}, err
 	}
 	s.AWS.SeedIdentity(accessKey, aws.Identity{Role: botRole, Session: "sandbox"})
