@@ -134,6 +134,12 @@ data "aws_iam_policy_document" "bot" {
     actions   = ["cloudtrail:LookupEvents"]
     resources = ["*"]
   }
+  # For /secrets policy: which roles could read the secrets. It shows roles, and changes none.
+  statement {
+    sid       = "WhoMayRead"
+    actions   = ["iam:ListRoles", "iam:SimulatePrincipalPolicy"]
+    resources = ["*"]
+  }
   # DescribeParameters is about all or nothing: it shows names, types and keys, never values.
   statement {
     sid       = "ParameterTypes"
