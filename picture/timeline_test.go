@@ -13,7 +13,7 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
-var update = flag.Bool("update", false, "write the goldens anew") //nolint:gochecknoglobals // a flag of the test
+var update = flag.Bool("update", false, "write the goldens anew")
 
 func digest(at time.Time, months int) operation.WeeklyDigest {
 	d := operation.WeeklyDigest{At: at}

@@ -135,7 +135,8 @@ func (d *Digests) done(ctx context.Context, digest *operation.WeeklyDigest, v in
 		}
 		for _, op := range all {
 			ended := op.EndedAt.After(digest.Since) && !op.EndedAt.After(digest.At)
-			if !ended && !(op.Plan.Urgent && op.State.Open()) || op.Approver.User == "" && !op.Plan.Urgent {
+			goesOn, confirmed := op.Plan.Urgent && op.State.Open(), op.Approver.User != ""
+			if !ended && !goesOn || !confirmed && !op.Plan.Urgent {
 				continue // of what nobody confirmed, only emergencies are news
 			}
 			digest.Deeds = append(digest.Deeds, deed(op))
