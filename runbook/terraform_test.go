@@ -302,3 +302,50 @@ func inState(t *testing.T, dir, parameter, text string) bool {
 	t.Fatalf("no %s in the state", parameter)
 	return false
 }
+
+// The module that we ship, without its Entra part: the real azuread provider is not
+// at hand, so entra.tf is not validated here.
+func TestTheModuleInDeployLeavesTheSecretAlone(t *testing.T) {
+	box, err := sandbox.Start(t.Context(), sandbox.Options{ProbeEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(box.Close)
+	endpoint := box.URL() + "/aws"
+	kit := kit(t, endpoint)
+	dir := t.TempDir()
+	files := map[string]string{
+		"main.tf":          tfsandbox.Providers("aws") + "module \"this\" {\n  source        = \"./module\"\n  name          = \"wiki\"\n  environment   = \"prod\"\n  bot_object_id = \"0\"\n}\n",
+		"module/entra.tf":  "locals {\n  client_id = \"11111111-2222-3333-4444-555555555555\"\n}\n",
+		"module/needed.tf": "terraform {\n  required_version = \">= 1.11\"\n}\n",
+	}
+	for _, name := range []string{"variables.tf", "ssm.tf", "outputs.tf"} {
+		code, err := os.ReadFile(filepath.Join("..", "deploy", "terraform", "mcp_app_registration", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["module/"+name] = string(code)
+	}
+	write(t, dir, files)
+	if err := kit.Apply(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kit.Run(t.Context(), dir, "validate"); err != nil {
+		t.Error(err)
+	}
+	next := asker(t, kit, dir)
+	name := "/aiconnectors/prod/wiki/client_secret"
+	if does, _ := runbook.Foresee(next(), name, "old"); does != "leaves the secret alone" {
+		t.Errorf("before the rotation the guard says that the next apply %s", does)
+	}
+	cloud := ssm.New(ssm.Options{Region: "eu-central-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("TWOKEYSANDBOX0001", "not-a-secret", "")})
+	if _, err := cloud.PutParameter(t.Context(), &ssm.PutParameterInput{Name: &name, Value: sdk.String("rotated"), Overwrite: sdk.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	if does, _ := runbook.Foresee(next(), name, ""); does != "leaves the secret alone" {
+		t.Errorf("after the rotation the guard says that the next apply %s", does)
+	}
+	if inState(t, dir, name, "rotated") {
+		t.Error("the rotated secret is in the state")
+	}
+}
