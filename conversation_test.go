@@ -38,7 +38,7 @@ func TestConversations(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "TWOKEYSANDBOX0001")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	paths, err := filepath.Glob("testdata/conversations/*.txt")
+	paths, err := filepath.Glob("testdata/conversations/*.txt") // those of folders have tests of their own
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no conversations: %v", err)
 	}
@@ -78,6 +78,9 @@ type conversation struct {
 	broken   bool              // the service is broken on purpose
 	loose    bool              // the end state is the script's own to check
 	lag      time.Duration     // how much later the last replica hears of a removal
+
+	provisioned []string // secrets that Terraform makes, before the bot starts
+	code        teamsCode
 }
 
 // looking is how long a look is repeated. Only a script that fails waits so long.
@@ -98,6 +101,9 @@ func converse(t *testing.T, path, play string) {
 		seen: map[string]int{}, told: map[string]bool{}, sent: map[string]string{}, names: map[string]string{}, ids: map[string]string{}, counts: map[string]int{},
 	}
 	lines, settings, patience := c.split(play)
+	if err := c.provision(); err != nil {
+		t.Fatal(err)
+	}
 	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed")); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +146,10 @@ func (c *conversation) split(play string) (lines, settings []string, patience ti
 		line, _, _ = strings.Cut(line, "  #") // a remark behind the line
 		line = strings.TrimSpace(line)
 		if setting, ok := strings.CutPrefix(line, "config "); ok {
-			settings, line = append(settings, setting), ""
+			settings, line = append(settings, strings.ReplaceAll(setting, "$DIR", c.dir)), ""
+		}
+		if secret, ok := strings.CutPrefix(line, "terraform provisions "); ok {
+			c.provisioned, line = append(c.provisioned, secret), ""
 		}
 		if limit, ok := strings.CutPrefix(line, "bot gives up after "); ok {
 			d, err := time.ParseDuration(limit)

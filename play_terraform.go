@@ -13,6 +13,7 @@ import (
 	"github.com/twokey/twokey/integrations/aws"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/slack"
 	"github.com/twokey/twokey/sandbox/terraform"
 )
@@ -39,7 +40,7 @@ func (p *play) terraform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	beside := besideTerraform{play: p, kit: kit, cloud: cloud, folder: folder}
+	beside := besideTerraform{play: p, teamsCode: teamsCode{box: p.box, kit: kit, cloud: cloud, folder: folder}}
 	for i, t := range p.cfg.Targets {
 		switch t.Name {
 		case playSecret:
@@ -49,6 +50,7 @@ func (p *play) terraform(ctx context.Context) error {
 		}
 	}
 	for _, name := range []string{playSecret, rotatedByTerraform} {
+		p.say("The team's own code for %s is applied: azuread_application_password, and aws_ssm_parameter with its value.", name)
 		if err := beside.team(ctx, name); err != nil {
 			return fmt.Errorf("provision %s as the team does: %w", name, err)
 		}
@@ -65,53 +67,72 @@ func (p *play) terraform(ctx context.Context) error {
 // besideTerraform is a play with the team's code in it.
 type besideTerraform struct {
 	*play
+	teamsCode
+}
+
+// teamsCode is a team's Terraform, at work in a sandbox.
+type teamsCode struct {
+	box    *sandbox.Sandbox
 	kit    *terraform.Kit
 	cloud  *aws.Client
 	folder string
 }
 
-func (b besideTerraform) directory(name string) string {
-	return filepath.Join(b.folder, "infra", strings.ReplaceAll(name, "/", "-"))
+func (c teamsCode) directory(name string) string {
+	return filepath.Join(c.folder, "infra", strings.ReplaceAll(name, "/", "-"))
 }
 
 // team has Terraform make and keep the secret, as the team does, and the service
 // run on it.
-func (b besideTerraform) team(ctx context.Context, name string) error {
-	secret, ok := b.box.Team.Secret(name)
+func (c teamsCode) team(ctx context.Context, name string) error {
+	secret, ok := c.box.Team.Secret(name)
 	if !ok {
 		return fmt.Errorf("the sandbox has no %s", name)
 	}
-	b.say("The team's own code for %s is applied: azuread_application_password, and aws_ssm_parameter with its value.", name)
-	before, err := b.box.Check(name)
+	before, err := c.box.Check(name)
 	if err != nil {
 		return err
 	}
-	if err := b.apply(ctx, name, terraform.TeamModule(secret)); err != nil {
+	if err := c.apply(ctx, name, terraform.TeamModule(secret)); err != nil {
 		return err
 	}
-	if _, err := b.cloud.Redeploy(ctx, secret.Cluster, secret.Service); err != nil {
+	if _, err := c.cloud.Redeploy(ctx, secret.Cluster, secret.Service); err != nil {
 		return err
 	}
-	err = b.until(ctx, playTime, "all tasks to run on Terraform's secret", func() bool {
-		v, err := b.box.Check(name)
-		return err == nil && v.Version > before.Version && len(v.Problems) == 0
-	})
-	if err != nil {
+	if err := c.running(ctx, name, before.Version); err != nil {
 		return err
 	}
 	for _, k := range before.Keys { // nobody uses what was there before
-		if err := b.box.Entra.RemovePassword(secret.ClientID, k.ID); err != nil {
+		if err := c.box.Entra.RemovePassword(secret.ClientID, k.ID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b besideTerraform) apply(ctx context.Context, name, code string) error {
-	if err := b.kit.Write(b.directory(name), code); err != nil {
+// running waits until every task runs on a newer version than that.
+func (c teamsCode) running(ctx context.Context, name string, version int64) error {
+	ctx, cancel := context.WithTimeout(ctx, playTime)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if v, err := c.box.Check(name); err != nil || v.Version > version && len(v.Problems) == 0 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for all tasks of %s to run on Terraform's secret: %w", name, ctx.Err())
+		}
+	}
+}
+
+func (c teamsCode) apply(ctx context.Context, name, code string) error {
+	if err := c.kit.Write(c.directory(name), code); err != nil {
 		return err
 	}
-	return b.kit.Apply(ctx, b.directory(name))
+	return c.kit.Apply(ctx, c.directory(name))
 }
 
 // guarded is a rotation by the bot of what Terraform has made.
@@ -123,7 +144,7 @@ func (b besideTerraform) guarded(ctx context.Context) error {
 	if err := b.reads(ctx, "alice", "MAKES ANOTHER SECRET"); err != nil {
 		return err
 	}
-	secret, _ := b.box.Team.Secret(playSecret) // it was found before
+	secret, _ := b.play.box.Team.Secret(playSecret) // it was found before
 	b.say("The platform team goes the way of docs/terraform.md: value_wo first, then the password is forgotten. Two applies; the secret stays as it is.")
 	for _, code := range []string{terraform.WriteOnlyModule(secret), terraform.BotModule(secret)} {
 		if err := b.apply(ctx, playSecret, code); err != nil {
@@ -144,7 +165,7 @@ func (b besideTerraform) guarded(ctx context.Context) error {
 		return err
 	}
 	b.say("The sandbox's clock jumps 24 hours: the overlap is over.")
-	b.box.Clock.Advance(24*time.Hour + time.Minute)
+	b.play.box.Clock.Advance(24*time.Hour + time.Minute)
 	if err := b.untilThread(ctx, playChannel, card.TS, "what Terraform would do", "The next terraform apply in "+b.directory(playSecret)+" leaves the secret alone"); err != nil {
 		return err
 	}
@@ -161,7 +182,7 @@ func (b besideTerraform) guarded(ctx context.Context) error {
 func (b besideTerraform) confirmed(ctx context.Context, says string) (slack.Message, error) {
 	var card slack.Message
 	err := b.until(ctx, playTime, "a card that says: "+says, func() bool {
-		messages, err := b.box.Slack.Messages(playChannel, "")
+		messages, err := b.play.box.Slack.Messages(playChannel, "")
 		if err != nil {
 			return false
 		}
@@ -184,7 +205,7 @@ func (b besideTerraform) confirmed(ctx context.Context, says string) (slack.Mess
 // reads waits for what only one person is told.
 func (b besideTerraform) reads(ctx context.Context, user, text string) error {
 	return b.until(ctx, playTime, user+" to read "+text, func() bool {
-		told, err := b.box.Slack.Ephemerals(playChannel, user)
+		told, err := b.play.box.Slack.Ephemerals(playChannel, user)
 		if err != nil || len(told) == 0 || !strings.Contains(told[len(told)-1].Text, text) {
 			return false
 		}
@@ -197,7 +218,7 @@ func (b besideTerraform) reads(ctx context.Context, user, text string) error {
 // appliedAgain is the proof of what the bot said: the next apply is made, and the
 // secret is the same; nor does Terraform's state hold it.
 func (b besideTerraform) appliedAgain(ctx context.Context, name string) error {
-	secret, _ := b.box.Team.Secret(name) // it was found before
+	secret, _ := b.play.box.Team.Secret(name) // it was found before
 	before, err := b.cloud.Read(ctx, secret.SecretParameter)
 	if err != nil {
 		return err
@@ -254,7 +275,7 @@ func (b besideTerraform) applied(ctx context.Context) error {
 
 // left judges what a rotation by Terraform leaves, without asking the bot.
 func (b besideTerraform) left(ctx context.Context) error {
-	verdict, err := b.box.Check(rotatedByTerraform)
+	verdict, err := b.play.box.Check(rotatedByTerraform)
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,11 @@ func (h *Handlers) rotateForm(ctx context.Context, in bot.Intent) error {
 }
 
 func (h *Handlers) askToRotate(ctx context.Context, in bot.Intent, target runbook.Target, w wish, channel operation.ChannelID) error {
+	if target.Module.Directory != "" {
+		if err := h.tell(ctx, in, fmt.Sprintf("I look at everything first, and ask %s too; that can take a minute or more.", target.Module.Program)); err != nil {
+			return err
+		}
+	}
 	op, err := h.rules.Request(ctx, operation.Ask{
 		Envelope: in.Envelope, Kind: runbook.KindRotate, Secret: target.Name, User: in.User, Channel: channel,
 		Reason: w.reason, ChangeReference: w.change, ChangeReferencePattern: target.ChangeReferencePattern, Policy: target.Policy,

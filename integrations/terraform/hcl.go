@@ -6,7 +6,7 @@ import (
 )
 
 // A reader of HCL that knows blocks, attributes, strings and comments, and no more:
-// one question is asked of it, and hashicorp/hcl would add two megabytes to a
+// one question is asked of it, and hashicorp/hcl would add 2.2 MB to a
 // program that is to stay small. What it does not understand it gives up on, and
 // then nothing counts as ignored, which is the safe side.
 
