@@ -12,12 +12,15 @@ func (r *Rules) Unconfirmed(ctx context.Context, p Policy) string {
 	if err := r.place(ctx, p.Channel); err != nil {
 		return because(err, "the channel for confirmations could not be looked up.")
 	}
-	approvers, err := r.members(ctx, p.Approvers, anybody)
+	members, err := r.members(ctx, p.Approvers, anybody)
+	approvers := r.equipped(p, members)
 	switch {
 	case err != nil:
 		return "the approvers' group could not be read."
-	case len(approvers) == 0:
+	case len(members) == 0:
 		return "the approvers' group has no full member with an enabled identity."
+	case len(approvers) == 0:
+		return "confirming takes a second factor, and nobody in the approvers' group has one."
 	case p.Requesters == "":
 		return "" // whoever asks: somebody else of the workspace may
 	}

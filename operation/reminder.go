@@ -152,9 +152,15 @@ const (
 // SnoozeEnd is the latest end of a snooze: a day before the end of the matter.
 func (m Matter) SnoozeEnd() time.Time { return m.End.Add(-24 * time.Hour) }
 
-// Find returns the reminder that a click on a card names.
+// Find returns the reminder that a click on a card names. The card can be clicked in
+// the instant in which it is posted, and the note of where it stands may come later.
 func (c *Care) Find(ctx context.Context, a Attention) (Reminder, error) {
 	r, err := c.Store.Reminder(ctx, a.Reminder)
+	for until := time.Now().Add(cardTime); err == nil && r.Card == "" && r.Matter.Open() && r.Channel == a.Channel && time.Now().Before(until); {
+		if err = sleep(ctx, cardPause); err == nil {
+			r, err = c.Store.Reminder(ctx, a.Reminder)
+		}
+	}
 	switch {
 	case errors.Is(err, ErrUnknown) || err == nil && (r.Card == "" || a.Message != r.Card || a.Channel != r.Channel):
 		return r, Refuse(CodeNoReminder, "This button is not on a reminder's own card, so it was not counted.")

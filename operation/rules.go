@@ -638,12 +638,12 @@ func (r *Rules) eligible(ctx context.Context, op Operation) ([]Person, error) {
 	if err != nil {
 		return nil, err
 	}
-	people = r.equipped(op, people)
+	people = r.equipped(op.Plan.Policy, people)
 	if len(people) == 0 && op.Plan.Urgent && op.Plan.Policy.Escalation != "" {
 		if people, err = r.others(ctx, op.Plan.Policy.Escalation, op.Requester); err != nil {
 			return nil, err
 		}
-		people = r.equipped(op, people)
+		people = r.equipped(op.Plan.Policy, people)
 	}
 	if len(people) == 0 && op.Plan.Policy.SecondFactor {
 		return nil, Refuse(CodeNobodyEligible, "Nobody could confirm this: it takes a second factor, and the approvers' group has no other full member with an enabled identity who has one. Have whoever runs me set one up for somebody (second_factor.authenticators in my configuration), then ask again. Nothing was changed.")
@@ -727,7 +727,7 @@ func (r *Rules) pages(ctx context.Context, op Operation, approvers []Person) ([]
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range r.equipped(op, above) {
+	for _, p := range r.equipped(op.Plan.Policy, above) {
 		page(p, escalateAfter, fmt.Sprintf("Emergency without a decision: <@%s> asked to disable the secret of %s, and none of the approvers has decided. You may: please look at the card in <#%s> now.", op.Requester.User, op.Secret, op.Channel))
 	}
 	return out, nil
@@ -795,6 +795,9 @@ func (r *Rules) Waiting(ctx context.Context, user UserID, ops []Operation) ([]Op
 		who, err := r.standing(ctx, user, op.Channel, op.approverGroups()...)
 		if err != nil {
 			return nil, err
+		}
+		if op.State == Pending && len(r.equipped(op.Plan.Policy, []Person{who.Person})) == 0 {
+			continue // they have no code to type
 		}
 		if slices.ContainsFunc(events, func(e Event) bool { return judge(op, Click{Event: e, Words: op.Plan.MustType}, who) == nil }) {
 			out = append(out, op)

@@ -21,6 +21,8 @@ const (
 	approvers  operation.GroupID   = "S0APPROVERS"
 	operations operation.ChannelID = "C0OPS"
 	shared     operation.ChannelID = "C0SHARED"
+
+	leftover operation.Kind = "remove_leftover" // the runbook's
 )
 
 // people are the accounts of the tests' workspace. A look-up of somebody else fails.
@@ -114,6 +116,19 @@ func (p *steadyPlan) Plan(_ context.Context, op operation.Operation) (operation.
 	}, nil
 }
 
+// kindPlan is that plan for another kind of operation.
+type kindPlan struct {
+	steady *steadyPlan
+	kind   operation.Kind
+	blocks []operation.Kind
+}
+
+func (p kindPlan) Plan(ctx context.Context, op operation.Operation) (operation.Plan, error) {
+	plan, err := p.steady.Plan(ctx, op)
+	plan.Kind, plan.Blocks = p.kind, p.blocks
+	return plan, err
+}
+
 func policy() operation.Policy {
 	return operation.Policy{Approvers: approvers, Channel: operations, Lapse: 15 * time.Minute}
 }
@@ -124,12 +139,13 @@ type desk struct {
 	store *store.Store
 	work  *workspace
 	plan  *steadyPlan
+	kind  operation.Kind // of what is asked for
 	now   time.Time
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{work: newWorkspace(), plan: &steadyPlan{version: 7}, now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	d := &desk{work: newWorkspace(), plan: &steadyPlan{version: 7}, kind: "rotate", now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return d.now }
 	private, _, err := audit.GenerateKey("twokey.test")
 	if err != nil {
@@ -155,7 +171,9 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) ask(t *testing.T, secret operation.SecretName) operation.Operation {
 	t.Helper()
-	op, err := d.rules.Request(t.Context(), ask(secret, "alice"))
+	a := ask(secret, "alice")
+	a.Kind = d.kind
+	op, err := d.rules.Request(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,6 +248,13 @@ func TestEveryStateEventAndPerson(t *testing.T) {
 	// Everybody has an authenticator and types its code: that alone allows nobody more.
 	t.Run("two factors", func(t *testing.T) {
 		everyStateEventAndPerson(t, withFactor(newDesk(t)), []operation.State{operation.Pending, operation.Parked, operation.Denied})
+	})
+	// What it is about makes no difference.
+	t.Run("the removal of a leftover", func(t *testing.T) {
+		d := newDesk(t)
+		d.kind = leftover
+		d.rules.Planners[leftover] = kindPlan{steady: d.plan, kind: leftover, blocks: []operation.Kind{"rotate"}}
+		everyStateEventAndPerson(t, d, operation.States())
 	})
 }
 

@@ -108,15 +108,15 @@ func (r *Rules) secondFactor(ctx context.Context, op Operation, click Click, now
 	return &UsedCode{User: click.User, Step: step}, nil
 }
 
-// equipped leaves those who have what the plan's confirmation takes.
-func (r *Rules) equipped(op Operation, people []Person) []Person {
-	if !op.Plan.Policy.SecondFactor {
+// equipped leaves those who have what confirming by a policy takes.
+func (r *Rules) equipped(p Policy, people []Person) []Person {
+	if !p.SecondFactor {
 		return people
 	}
 	var out []Person
-	for _, p := range people {
-		if _, ok := r.Authenticators[p.User]; ok {
-			out = append(out, p)
+	for _, one := range people {
+		if _, ok := r.Authenticators[one.User]; ok {
+			out = append(out, one)
 		}
 	}
 	return out

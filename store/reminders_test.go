@@ -209,3 +209,52 @@ func TestTicksThatWereMissedComeAsOne(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsOpenIsTheLatestStageOfWhatIsNotSettled: what ends first comes first.
+func TestWhatIsOpenIsTheLatestStageOfWhatIsNotSettled(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		early := due("early", 30)
+		early.Matter.End = early.Matter.End.AddDate(0, -1, 0)
+		unknown := due("unknown", -20000)
+		unknown.Matter.End = time.Time{}
+		remind(t, s, due("a", 30), due("b", 30), early, unknown)
+		remind(t, s, due("a", 14))
+		open := func() []string {
+			t.Helper()
+			got, err := s.OpenReminders(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out []string
+			for _, r := range got {
+				out = append(out, fmt.Sprint(r.Name, " ", r.Stage))
+			}
+			return out
+		}
+		if got, want := open(), []string{"unknown/prod -20000", "early/prod 30", "b/prod 30", "a/prod 14"}; !slices.Equal(got, want) {
+			t.Errorf("open is %q, want %q", got, want)
+		}
+		gone := due("b", 30).Matter
+		gone.Settled = operation.Settled{At: time.Now(), Why: "it is there no longer."}
+		if err := s.Settle(t.Context(), []operation.Matter{gone}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := open(), []string{"unknown/prod -20000", "early/prod 30", "a/prod 14"}; !slices.Equal(got, want) {
+			t.Errorf("with one settled, open is %q, want %q", got, want)
+		}
+		all, err := s.OpenReminders(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := all[len(all)-1]
+		m := r.Matter
+		m.Taken = operation.Taken{By: operation.Person{User: "U1", Name: "Alice"}, At: time.Now()}
+		if err := s.Care(t.Context(), r, m, operation.Entry{At: time.Now(), Outcome: operation.Noted, Step: operation.StepTaken}); err != nil {
+			t.Fatal(err)
+		}
+		if all, err = s.OpenReminders(t.Context()); err != nil || all[len(all)-1].Matter.Taken.By.User != "U1" {
+			t.Errorf("who took it is not shown: %+v, %v", all, err)
+		}
+	})
+}
