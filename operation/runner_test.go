@@ -389,6 +389,44 @@ func TestAWorkerThatSleptPastItsLeaseWritesNothing(t *testing.T) {
 	})
 }
 
+// TestTheFenceStopsWhoSleptBeforeTheWrite: the store's epoch keeps a sleeper from
+// storing; before it writes to the outside, only the fence does.
+func TestTheFenceStopsWhoSleptBeforeTheWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, s := newDesk(t), newScript()
+		writes, asleep := 0, true
+		s.steps[1].Do = func(ctx context.Context, run *operation.Run) (string, error) {
+			if asleep {
+				asleep = false
+				op, err := d.store.Operation(t.Context(), run.Operation.ID)
+				if err != nil {
+					return "", err
+				}
+				time.Sleep(time.Minute) // longer than the lease
+				successor := d.runner(s)
+				successor.Owner = "successor"
+				if err := successor.Run(context.WithoutCancel(t.Context()), op.ID, op.Epoch); err != nil {
+					return "", err
+				}
+				ctx = context.WithoutCancel(ctx) // its time is over as well, which alone would not stop every write
+			}
+			if err := run.Fence(ctx); err != nil {
+				return "", err
+			}
+			writes++
+			return "", nil
+		}
+		op := d.confirmed(t)
+		if err := d.runner(s).Run(t.Context(), op.ID, op.Epoch); err != nil {
+			t.Fatal(err)
+		}
+		if writes != 1 {
+			t.Errorf("it was written %d times", writes)
+		}
+		d.store.Close()
+	})
+}
+
 // TestNothingFinalIsDoneWhileALostWorkerMayStillWrite: no vendor checks our epochs,
 // so what the lost worker was about to write may come after all was taken back.
 func TestNothingFinalIsDoneWhileALostWorkerMayStillWrite(t *testing.T) {

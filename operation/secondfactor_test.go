@@ -246,3 +246,18 @@ func TestAnAuthenticatorsSecretIsReadOrRefused(t *testing.T) {
 		}
 	}
 }
+
+func FuzzAnAuthenticatorsSecretIsReadOrRefused(f *testing.F) {
+	for _, s := range []string{"", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "gezd gnbv gy3t qojq gezd gnbv gy", "GEZDGNBV=====", "１２３", "========", "ſſſſſſſſſſſſſſſſſſſſſſſſſſ"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := operation.NewAuthenticator(operation.NewSecret(text))
+		if err != nil && len(text) > 8 && strings.Contains(err.Error(), text) {
+			t.Errorf("the error shows it: %v", err)
+		}
+		if err == nil && len(text) < 26 {
+			t.Errorf("%q is taken", text)
+		}
+	})
+}
