@@ -15,6 +15,7 @@ import (
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/conditions"
+	"github.com/twokey/twokey/sandbox/entra"
 	"github.com/twokey/twokey/sandbox/slack"
 )
 
@@ -41,6 +42,7 @@ func emergencyVerbs() []verb {
 			return err
 		}},
 		{pattern: `somebody adds a second key to ` + secret, act: (*conversation).secondKey},
+		{pattern: `somebody adds a key to the service principal of ` + secret, act: (*conversation).hiddenKey},
 
 		{pattern: `channel shows (.+)`, look: (*conversation).channelShows},
 		{pattern: `room is (\S+?)(, private)?`, look: (*conversation).roomIs},
@@ -223,6 +225,17 @@ func (c *conversation) secondKey(a []string) error {
 			c.ids["second key"] = k.ID
 		}
 	}
+	return err
+}
+
+// hiddenKey is one that the application's own list does not show.
+func (c *conversation) hiddenKey(a []string) error {
+	s, err := c.secret(a[0])
+	if err != nil {
+		return err
+	}
+	made, err := c.box.Entra.AddPassword(s.ClientID, entra.NewPassword{Name: "by an intruder", OnServicePrincipal: true})
+	c.ids["hidden key"] = made.KeyID
 	return err
 }
 

@@ -20,7 +20,7 @@ func leftoverVerbs() []verb {
 	return []verb{
 		{pattern: `somebody leaves a key named (\S+) at ` + secret, act: (*conversation).leavesKey},
 		{pattern: `somebody takes the left key of ` + secret + ` away`, act: (*conversation).takesKey},
-		{pattern: `the left key of ` + secret + ` is (there|gone)`, look: (*conversation).leftKey},
+		{pattern: `the (left|hidden) key of ` + secret + ` is (there|gone)`, look: (*conversation).leftKey},
 		{pattern: who + ` clicks (.+) on the leftover of ` + secret, act: (*conversation).clicksLeftover},
 		{pattern: `leftover of ` + secret + ` shows (.+)`, look: (*conversation).leftoverShows},
 		{pattern: `leftover of ` + secret + ` has no buttons`, look: (*conversation).leftoverDone},
@@ -50,17 +50,17 @@ func (c *conversation) takesKey(a []string) error {
 }
 
 func (c *conversation) leftKey(a []string) error {
-	v, err := c.verdict(a[0])
+	v, err := c.verdict(a[1])
 	if err != nil {
 		return err
 	}
 	is := "gone"
 	for _, k := range v.Keys {
-		if k.ID == c.ids["left key"] {
+		if k.ID == c.ids[a[0]+" key"] {
 			is = "there"
 		}
 	}
-	if is != a[1] {
+	if is != a[2] {
 		return fmt.Errorf("it is %s; the keys are %+v", is, v.Keys)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,10 @@ func (d *draft) verified(step string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+func (d *draft) has(step string) bool {
+	return slices.ContainsFunc(d.entries, func(e operation.Entry) bool { return e.Step == step })
+}
+
 func (d *draft) timeline() {
 	d.line("## Time line\n")
 	d.line("Each line is an entry of the record; `%s` proves them.\n", ProofFile(d.op.ID))
@@ -212,6 +217,8 @@ func (d *draft) effects() {
 	removed, gone := d.verified(runbook.StepRemove)
 	back, works := d.verified(runbook.StepServer)
 	switch {
+	case gone && works && !d.has(runbook.StepRefused): // the removed key was not the one in use
+		d.line("- The service kept its secret, which was another one. [What else used the removed one?]")
 	case gone && works:
 		d.line("- The service could get no new tokens from %s at the latest until %s. [What did users notice?]", instant(removed), instant(back))
 	case gone:
