@@ -204,15 +204,18 @@ func (b besideTerraform) confirmed(ctx context.Context, says string) (slack.Mess
 
 // reads waits for what only one person is told.
 func (b besideTerraform) reads(ctx context.Context, user, text string) error {
-	return b.until(ctx, playTime, user+" to read "+text, func() bool {
+	var last string
+	err := b.until(ctx, playTime, user+" to read "+text, func() bool {
 		told, err := b.play.box.Slack.Ephemerals(playChannel, user)
-		if err != nil || len(told) == 0 || !strings.Contains(told[len(told)-1].Text, text) {
+		if err != nil || len(told) == 0 {
 			return false
 		}
-		b.say("only %s reads:", user)
-		b.quote(told[len(told)-1].Text)
-		return true
+		last = told[len(told)-1].Text
+		return strings.Contains(last, text)
 	})
+	b.say("only %s reads:", user)
+	b.quote(last)
+	return err
 }
 
 // appliedAgain is the proof of what the bot said: the next apply is made, and the
