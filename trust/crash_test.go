@@ -1,9 +1,10 @@
-package trust
+package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,12 @@ func sweeps() []sweep {
 			sweep{short(db, 1, frozenEmergency()), killing(), atCalls(), 0},
 			sweep{short(db, 2, frozenEmergency()), freezing(), atCalls(), 0},
 		)
+		for _, f := range faults() {
+			out = append(out,
+				sweep{short(db, 1, orTakenBack(rotation())), failing(f), afterConfirmation(), 0},
+				sweep{short(db, 1, emergency()), failing(f), afterConfirmation(), 0},
+			)
+		}
 	}
 	return append(out, sweep{short("sqlite", 1, rotation()), copying(), atCommits(), 1})
 }
@@ -128,6 +135,9 @@ func TestWhateverCrashesNothingIsLostLeftBehindOrToldTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("seed %d\n%s", s.seed, table(all, results))
+	if !slices.ContainsFunc(results, func(r []result) bool { return len(r) > 0 }) {
+		t.Error("nothing was run: no sweep is called so, or its database is not there")
+	}
 }
 
 // suite runs sweeps, many plays at a time: they mostly wait.

@@ -1,4 +1,4 @@
-package trust
+package main
 
 import (
 	"cmp"
@@ -46,6 +46,15 @@ func atWrites() places {
 func afterWrites() places {
 	return places{"writes", func(calls []point, _ int) []point {
 		return slices.DeleteFunc(writes(calls), func(p point) bool { return p.moment == conditions.Before })
+	}}
+}
+
+// afterConfirmation are the calls from the first write on, each once: whoever asks and
+// is told that a look failed asks again, so nothing is wrong with that.
+func afterConfirmation() places {
+	return places{"calls after the confirmation", func(calls []point, _ int) []point {
+		calls = slices.DeleteFunc(slices.Clone(calls), func(p point) bool { return p.moment == conditions.After })
+		return calls[max(0, slices.IndexFunc(calls, func(p point) bool { return strings.HasSuffix(p.operation, "Password") })):]
 	}}
 }
 
@@ -188,6 +197,30 @@ func losingTheAnswerAndCrashing() how {
 			victim := w.who(r)
 			w.after(wait, func() { w.crash(victim) })
 		})
+	}}
+}
+
+// faults are what a vendor may do to one call.
+func faults() []conditions.Fault {
+	return []conditions.Fault{
+		{Kind: conditions.Refuse, Status: http.StatusForbidden, Code: "Forbidden"},
+		{Kind: conditions.Throttle, RetryAfter: 1},
+		{Kind: conditions.ServerErr},
+		{Kind: conditions.Timeout},
+		{Kind: conditions.CutBefore},
+		{Kind: conditions.CutAfter},
+		{Kind: conditions.Nonsense},
+		{Kind: conditions.Slow, Delay: 3 * time.Second},
+	}
+}
+
+// failing has one call fail so.
+func failing(f conditions.Fault) how {
+	return how{"answer with " + string(f.Kind), func(w *world, p point) {
+		f := f
+		f.Operation, f.Skip, f.Count = p.operation, p.number-1-w.box.Conditions.Arrived(p.operation), 1
+		w.box.Conditions.Add(f)
+		w.box.Conditions.At(p.operation, p.number, conditions.Before, func(*http.Request) { w.strikes.Add(1) })
 	}}
 }
 

@@ -1,4 +1,4 @@
-package trust
+package main
 
 import (
 	"errors"
@@ -46,6 +46,12 @@ func takenBack() story {
 	s.set = func(w *world) {
 		w.box.Conditions.Add(conditions.Fault{Operation: "ssm.LabelParameterVersion", Kind: conditions.Refuse, Status: 400, Code: "AccessDeniedException"})
 	}
+	return s
+}
+
+// orTakenBack is a story that may be taken back, since somebody refused what it needs.
+func orTakenBack(s story) story {
+	s.ends = append(slices.Clone(s.ends), operation.TakenBack)
 	return s
 }
 

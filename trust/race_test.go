@@ -1,6 +1,6 @@
 //go:build race
 
-package trust
+package main
 
 // raceFlags builds the replicas as this test binary was built.
 func raceFlags() []string { return []string{"-race"} }
