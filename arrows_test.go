@@ -30,7 +30,7 @@ func arrows() map[string][]string {
 		"inventory":        {"operation", "runbook", "internal/csvsafe"},
 		"bot":              {"operation", "inventory"},
 		"handlers":         {"bot", "operation", "runbook", "inventory", "policy", "internal/near"},
-		"scheduler":        {"operation", "inventory", "runbook"},
+		"scheduler":        {"operation", "inventory", "runbook", "policy"},
 		"doctor":           {"operation", "runbook"},
 		"store":            {"operation", "runbook", "inventory"},
 		"picture":          {"operation"},

@@ -27,6 +27,7 @@ type taskSection struct {
 const (
 	defaultDigest = "0 9 * * 1"
 	defaultSweep  = "0 8 * * *"
+	defaultChecks = "0 7 * * *"
 )
 
 // task reads a section called name. Without the section it is done as by default, and

@@ -76,7 +76,7 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 			switch {
 			case s == "servicenow":
 				config += box.ServiceNowYAML(filepath.Dir(path))
-			case strings.HasPrefix(s, "emergency:"), strings.HasPrefix(s, "digest:"):
+			case strings.HasPrefix(s, "emergency:"), strings.HasPrefix(s, "digest:"), strings.HasPrefix(s, "policy:"):
 				config += s + "\n"
 			case strings.HasPrefix(s, "second_factor:"):
 				apps, err := authenticators(box, dir)

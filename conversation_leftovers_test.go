@@ -23,6 +23,18 @@ func leftoverVerbs() []verb {
 		{pattern: `the (left|hidden) key of ` + secret + ` is (there|gone)`, look: (*conversation).leftKey},
 		{pattern: who + ` clicks (.+) on the leftover of ` + secret, act: (*conversation).clicksLeftover},
 		{pattern: `leftover of ` + secret + ` shows (.+)`, look: (*conversation).leftoverShows},
+		{pattern: `there (?:is|are) (\d+) messages? against the policy`, look: func(c *conversation, a []string) error {
+			n := 0
+			for _, m := range c.messages() {
+				if payload, _ := m.Metadata["event_payload"].(map[string]any); payload["kind"] == "leftover" && strings.Contains(m.Text, "Policy · found") {
+					n++
+				}
+			}
+			if strconv.Itoa(n) != a[0] {
+				return fmt.Errorf("there are %d", n)
+			}
+			return nil
+		}},
 		{pattern: `leftover of ` + secret + ` has no buttons`, look: (*conversation).leftoverDone},
 		{pattern: `there (?:is|are) (\d+) messages? about a leftover of ` + secret, look: (*conversation).countLeftovers},
 		{pattern: `digest shows (.+)`, look: (*conversation).digestShows},

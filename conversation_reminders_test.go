@@ -29,7 +29,7 @@ func reminderVerbs() []verb {
 		{pattern: `reminder of ` + secret + ` has no buttons`, look: func(c *conversation, a []string) error { return c.reminderHas([]string{a[0], ""}) }},
 		{pattern: `there (?:is|are) (\d+) reminders? of ` + secret, look: (*conversation).countReminders},
 		{pattern: `under the reminders stands (.+)`, look: (*conversation).underReminders},
-		{pattern: `the schedule of (?:reminders|sweeps|digests) has begun`, look: (*conversation).scheduleBegan},
+		{pattern: `the schedule of (?:reminders|sweeps|digests|policy checks) has begun`, look: (*conversation).scheduleBegan},
 		{pattern: `nobody is pinged by reminders`, look: (*conversation).remindersPingNobody},
 	}
 }

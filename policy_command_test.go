@@ -31,14 +31,20 @@ func (p *platform) policy(words ...string) (string, error) {
 	return out.String(), err
 }
 
+// findings looks until CloudTrail has a turn for it: each look is another client, and the
+// account has two look-ups a second.
 func (p *platform) findings() []policy.Finding {
 	p.t.Helper()
-	out, _ := p.policy("--json")
-	var v struct{ policy.Report }
-	if err := json.Unmarshal([]byte(out), &v); err != nil {
-		p.t.Fatalf("%v in %s", err, out)
+	for {
+		out, _ := p.policy("--json")
+		var v struct{ policy.Report }
+		if err := json.Unmarshal([]byte(out), &v); err != nil {
+			p.t.Fatalf("%v in %s", err, out)
+		}
+		if !slices.ContainsFunc(v.Findings, func(f policy.Finding) bool { return strings.Contains(f.Evidence, "ThrottlingException") }) {
+			return v.Findings
+		}
 	}
-	return v.Findings
 }
 
 const playRoles = "arn:aws:iam::123456789012:role/"
@@ -133,8 +139,8 @@ func TestWhatCannotBeCheckedIsSaid(t *testing.T) {
 		count int
 	}{
 		"iam.ListRoles":               {policy.OtherReader, 2},
-		"iam.SimulatePrincipalPolicy": {policy.OtherReader, 9},
-		"ssm.DescribeParameters":      {policy.Encrypted, 8},
+		"iam.SimulatePrincipalPolicy": {policy.OtherReader, 1},
+		"ssm.DescribeParameters":      {policy.Encrypted, 1},
 		"ecs.DescribeServices":        {policy.NoPlainText, 8},
 		"cloudtrail.LookupEvents":     {policy.ActualReader, 4},
 	} {

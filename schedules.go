@@ -13,7 +13,7 @@ import (
 
 // ticks are all that the bot does on a schedule. A tick's name has its line in it:
 // whoever changes the line begins a new schedule.
-func ticks(c *Config, survey *inventory.Sweeper, db *store.Store, rules *operation.Rules) []store.Tick {
+func ticks(c *Config, survey *inventory.Sweeper, db *store.Store, rules *operation.Rules, inspector scheduler.Inspector) []store.Tick {
 	var out []store.Tick
 	reminders := &scheduler.Reminders{Surveyor: survey, Book: db, Policy: c.Reminders.Policy}
 	for _, s := range c.Reminders.Schedules {
@@ -32,6 +32,10 @@ func ticks(c *Config, survey *inventory.Sweeper, db *store.Store, rules *operati
 	if s := c.Sweeps.Schedule; s != nil {
 		sweeps := &scheduler.Sweeps{Surveyor: survey, Shelf: db, Operations: db, Channel: c.Sweeps.Channel}
 		out = append(out, store.Tick{Name: "sweeps " + s.String(), Next: s.Next, Do: sweeps.Ask})
+	}
+	if s := c.Checks.Schedule; s != nil {
+		checks := &scheduler.Checks{Inspector: inspector, Shelf: db, Targets: c.Targets, Channel: c.Checks.Channel}
+		out = append(out, store.Tick{Name: "policy " + s.String(), Next: s.Next, Do: checks.Ask})
 	}
 	return out
 }

@@ -114,10 +114,11 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 		return err
 	}
 	inspector := newInspector(cfg, cloud, now)
-	inspector.Patience = inspection
-	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}, Policy: inspector}
+	answered := *inspector // for somebody who waits
+	answered.Patience = inspection
+	shelf := handlers.Shelf{Inventory: inventory.NewCache(survey.Sweep, looksLast, now), Book: db, Record: ledger{db, record}, Policy: &answered}
 	answers := handlers.New(chat, db, rules, emergency, reports, care, shelf, db, cfg.Targets, log)
-	schedules := tracedTicks(ticks(cfg, survey, db, rules), tracer)
+	schedules := tracedTicks(ticks(cfg, survey, db, rules, inspector), tracer)
 	progress := func(op operation.Operation) []operation.StepState {
 		return operation.Progress(runbooks[op.Kind].Steps(op), op)
 	}

@@ -25,7 +25,7 @@ func LeftoverMessage(l operation.Leftover) Message {
 	switch {
 	case !l.Open():
 		emoji = "white_check_mark"
-	case l.Returned:
+	case l.Returned, l.OfPolicy():
 		emoji = "rotating_light"
 	}
 	b.add(slack.NewHeaderBlock(plainText(signed(emoji, l.Title), maxHeader)))
@@ -35,6 +35,8 @@ func LeftoverMessage(l operation.Leftover) Message {
 		ps = append(ps, paragraph{line: line{bold("Removed"), say(" by operation "), code(string(l.Closed.Operation)), say(", "), when(l.Closed.At), say(".")}})
 	case !l.Open():
 		ps = append(ps, paragraph{line: line{bold("Closed: "), words(l.Closed.Why), say(" "), when(l.Closed.At), say(".")}})
+	case l.Remedy != "":
+		ps = append(ps, paragraph{line: line{bold("What to do: "), words(l.Remedy)}})
 	case l.Removable:
 		ps = append(ps, paragraph{line: line{say("The service does not need it: its live parameter holds another key. It is removed when one person asks and a second one confirms.")}})
 	case l.Returned:
@@ -47,6 +49,10 @@ func LeftoverMessage(l operation.Leftover) Message {
 			plainText("Everything is looked at again, and a second person has to confirm. Nothing is removed before.", 300), plainText("Ask", 30), plainText("Back", 30))
 		b.add(slack.NewActionBlock("", button))
 	}
-	b.context(line{say("Sweep · found "), when(l.At)})
+	by := "Sweep"
+	if l.OfPolicy() {
+		by = "Policy"
+	}
+	b.context(line{say(by + " · found "), when(l.At)})
 	return b.message(l.Title)
 }

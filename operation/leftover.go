@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Leftover struct {
 	Key     string     `json:"key,omitempty"`
 	// Parameter is what was left; empty: it is a key.
 	Parameter string `json:"parameter,omitempty"`
+	// Remedy is what to do about it; empty: what the message says of its kind.
+	Remedy string `json:"remedy,omitempty"`
 	// Removable is true when two people can have it removed here.
 	Removable bool `json:"removable,omitempty"`
 	// Returned is true of a key that an operation had removed.
@@ -32,6 +35,13 @@ type Leftover struct {
 
 	Message MessageID `json:"-"` // once it is posted
 }
+
+// PolicyMark begins the ids of what is no leftover but a finding against the policy. It
+// is told in the same way: once, anew when it changes, and closed when it is mended.
+const PolicyMark = "policy:"
+
+// OfPolicy reports whether it is a finding against the policy.
+func (l Leftover) OfPolicy() bool { return strings.HasPrefix(l.Finding, PolicyMark) }
 
 // Open reports whether it may still be there.
 func (l Leftover) Open() bool { return l.Closed.At.IsZero() }

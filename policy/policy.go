@@ -214,12 +214,14 @@ func (l *look) encryption(ctx context.Context) {
 			names = append(names, t.SecretParameter)
 		}
 		kinds, err := l.Platform.Kinds(ctx, names)
+		if err != nil {
+			l.unchecked(Encrypted, "", strings.Join(names, ", "), err, "Let the bot's role call ssm:DescribeParameters.")
+			continue
+		}
 		for _, t := range some {
 			kind, there := kinds[t.SecretParameter]
 			f := Finding{Check: Encrypted, Secret: t.Name, Subject: t.SecretParameter}
 			switch {
-			case err != nil:
-				l.unchecked(Encrypted, t.Name, t.SecretParameter, err, "Let the bot's role call ssm:DescribeParameters.")
 			case !there:
 				l.unchecked(Encrypted, t.Name, t.SecretParameter, fmt.Errorf("there is no such parameter"), "Correct client_secret in the configuration, or make the parameter.")
 			case kind.Type != "SecureString":
@@ -255,17 +257,26 @@ func (l *look) readers(ctx context.Context) {
 			roles = append(roles, s.ExecutionRole) // of another path, or one that is gone: the simulation says so
 		}
 	}
+	var failed int
+	var first error
 	for n, role := range roles {
 		if ctx.Err() != nil {
 			l.unchecked(OtherReader, "", "the account's roles", fmt.Errorf("there was no time for %d of %d of them", len(roles)-n, len(roles)), "Run twokey policy, which takes the time that it takes.")
 			return
 		}
-		l.reader(ctx, role, remedy)
+		if err := l.reader(ctx, role); err != nil && first == nil {
+			first, failed = err, 1
+		} else if err != nil {
+			failed++
+		}
+	}
+	if first != nil {
+		l.unchecked(OtherReader, "", "the account's roles", fmt.Errorf("the permissions of %d of %d could not be simulated, first: %w", failed, len(roles), first), remedy)
 	}
 }
 
 // reader judges one role.
-func (l *look) reader(ctx context.Context, role, remedy string) {
+func (l *look) reader(ctx context.Context, role string) error {
 	var names []string
 	for _, t := range l.Targets {
 		names = append(names, t.SecretParameter, t.PendingParameter())
@@ -274,8 +285,7 @@ func (l *look) reader(ctx context.Context, role, remedy string) {
 	for some := range slices.Chunk(names, AtOnce) {
 		part, err := l.Platform.MayRead(ctx, role, some)
 		if err != nil {
-			l.unchecked(OtherReader, "", role, err, remedy)
-			return
+			return err
 		}
 		for name, allowed := range part {
 			may[name] = allowed
@@ -302,6 +312,7 @@ func (l *look) reader(ctx context.Context, role, remedy string) {
 			})
 		}
 	}
+	return nil
 }
 
 // reads looks at who did read the secrets.

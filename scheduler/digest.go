@@ -149,7 +149,7 @@ func (d *Digests) done(ctx context.Context, digest *operation.WeeklyDigest, v in
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Operation, b.Operation))
 	})
 	left, err := d.Deeds.OpenLeftovers(ctx)
-	digest.Leftovers = len(left)
+	digest.Leftovers = len(slices.DeleteFunc(left, operation.Leftover.OfPolicy)) // those have another remedy
 	return err
 }
 

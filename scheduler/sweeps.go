@@ -45,6 +45,7 @@ func (s *Sweeps) Ask(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	told = slices.DeleteFunc(told, operation.Leftover.OfPolicy)
 	left := s.leftovers(found)
 	gone, err := s.gone(ctx, found, left, told, now)
 	if err != nil {
