@@ -44,6 +44,7 @@ func emergencyVerbs() []verb {
 		{pattern: `somebody adds a second key to ` + secret, act: (*conversation).secondKey},
 		{pattern: `somebody adds a key to the service principal of ` + secret, act: (*conversation).hiddenKey},
 
+		{pattern: `card stays as it is for (\S+)`, act: (*conversation).cardStays},
 		{pattern: `channel shows (.+)`, look: (*conversation).channelShows},
 		{pattern: `room is (\S+?)(, private)?`, look: (*conversation).roomIs},
 		{pattern: `there is no room`, look: (*conversation).noRoom},
@@ -237,6 +238,25 @@ func (c *conversation) hiddenKey(a []string) error {
 	made, err := c.box.Entra.AddPassword(s.ClientID, entra.NewPassword{Name: "by an intruder", OnServicePrincipal: true})
 	c.ids["hidden key"] = made.KeyID
 	return err
+}
+
+// cardStays looks all the time: what must not happen cannot be waited for.
+func (c *conversation) cardStays(a []string) error {
+	long, err := time.ParseDuration(a[0])
+	if err != nil {
+		return err
+	}
+	before, err := c.theCard("")
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		now, err := c.theCard("")
+		if err != nil || now.Text != before.Text {
+			return errors.Join(err, fmt.Errorf("it reads now:\n%s", readable(c.box, now.Text)))
+		}
+	}
+	return nil
 }
 
 // room is the pinned status of the operation whose card is looked at, and the

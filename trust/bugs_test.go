@@ -103,7 +103,7 @@ func plantedBugs() []plantedBug {
 			".", "TestConversations/all/emergency_key_on_the_service_principal",
 		},
 		{
-			"the service is not redeployed again after a thaw", emergencies, `return operation.DoAgain{Why: "it failed while the application was frozen"}`, `return failed`,
+			"a redeployment that failed since the application is frozen is given up", emergencies, `return untilThawed(run, f, consequence)`, `return failed`,
 			".", "TestConversations/all/emergency_frozen_while_redeploying",
 		},
 		{
