@@ -65,7 +65,7 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	chat, err := bot.New(bot.Config{
 		AppToken: cfg.Slack.AppToken, BotToken: cfg.Slack.BotToken, APIURL: cfg.Slack.APIURL,
 		Logger: log, Inbox: inbox{db}, Now: now, Metrics: metrics,
-		Spacing: cfg.Pace.Spacing, EditSpacing: cfg.Pace.EditSpacing,
+		Spacing: cfg.Pace.Spacing, EditSpacing: cfg.Pace.EditSpacing, Turns: db,
 	})
 	if err != nil {
 		return err

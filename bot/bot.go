@@ -45,6 +45,8 @@ type Config struct {
 	// Spacing is the least time between two messages in one channel, and
 	// EditSpacing, on the whole, between two edits; 0: what Slack wants.
 	Spacing, EditSpacing time.Duration
+	// Turns are shared by all replicas; nil: there are no others.
+	Turns Turns
 }
 
 // callTime bounds one call of Slack's API.

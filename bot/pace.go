@@ -8,10 +8,28 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
+// Turns are the channels' turns that all replicas share: Slack's limit of a message
+// a second in a channel is the bot's, however many processes it has.
+type Turns interface {
+	// TakeTurn takes a channel's turn for at most hold. The turn is zero while
+	// somebody else has it or the channel rests; then wait says for how long.
+	TakeTurn(ctx context.Context, channel operation.ChannelID, hold time.Duration) (turn time.Time, wait time.Duration, err error)
+	// EndTurn gives a turn back and has the channel rest. One that was lost stays so.
+	EndTurn(ctx context.Context, channel operation.ChannelID, turn time.Time, rest time.Duration) error
+}
+
+const (
+	// turnTime is how long a replica that died in its turn keeps others waiting.
+	turnTime = 10 * time.Second
+	// turnLook is the longest wait between two looks at another's turn.
+	turnLook = 200 * time.Millisecond
+)
+
 // pace keeps to Slack's limit of a message a second in each channel, whichever
-// lanes lead there.
+// lanes lead there and whichever replicas post.
 type pace struct {
 	spacing time.Duration
+	shared  Turns // nil: nobody else posts
 
 	mu       sync.Mutex
 	channels map[operation.ChannelID]*turns
@@ -24,8 +42,8 @@ type turns struct {
 	users int           // who hold or want the turn
 }
 
-func newPace(spacing time.Duration) *pace {
-	return &pace{spacing: spacing, channels: map[operation.ChannelID]*turns{}}
+func newPace(spacing time.Duration, shared Turns) *pace {
+	return &pace{spacing: spacing, shared: shared, channels: map[operation.ChannelID]*turns{}}
 }
 
 // turn waits until the channel takes a message and nobody else is writing one.
@@ -45,13 +63,47 @@ func (p *pace) turn(ctx context.Context, channel operation.ChannelID) (done func
 		p.leave(t)
 		return nil, context.Cause(ctx)
 	}
+	give, err := p.among(ctx, channel)
+	if err != nil {
+		<-t.taken
+		p.leave(t)
+		return nil, err
+	}
 	return func(wrote bool) {
 		if wrote {
 			t.free = time.Now().Add(p.spacing)
 		}
+		give(wrote)
 		<-t.taken
 		p.leave(t)
 	}, nil
+}
+
+// among waits for this process's turn among the replicas.
+func (p *pace) among(ctx context.Context, channel operation.ChannelID) (give func(wrote bool), err error) {
+	if p.shared == nil {
+		return func(bool) {}, nil
+	}
+	for {
+		turn, wait, err := p.shared.TakeTurn(ctx, channel, turnTime)
+		if err != nil {
+			return nil, err
+		}
+		if !turn.IsZero() {
+			return func(wrote bool) {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+				defer cancel()
+				rest := p.spacing
+				if !wrote {
+					rest = 0
+				}
+				_ = p.shared.EndTurn(ctx, channel, turn, rest) // else it ends by itself
+			}, nil
+		}
+		if !pause(ctx, min(wait, turnLook)) {
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 func (p *pace) enter(channel operation.ChannelID) *turns {

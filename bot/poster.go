@@ -126,7 +126,7 @@ func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, roun
 	p := &poster{
 		b: b, outbox: outbox, ops: ops, rounds: rounds, progress: progress, owner: "poster-" + rand.Text(),
 		updates: rate.NewLimiter(rate.Every(b.c.EditSpacing), 5),
-		pace:    newPace(b.c.Spacing),
+		pace:    newPace(b.c.Spacing, b.c.Turns),
 		shown:   map[string]sight{}, groups: map[operation.GroupID]string{}, links: map[string]string{}, did: map[string]struct{}{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -19,6 +19,9 @@ func callNames() []string {
 	}
 }
 
+// stockCall is how the inventory reads parameters. Operations read them one by one.
+const stockCall = "GetParameters"
+
 func isRead(call string) bool { return strings.HasPrefix(call, "Get") }
 
 // trail looks the calls up, name by name: whether the log knows parameters as
@@ -152,7 +155,7 @@ func (l looker) judgeCall(c Call, resource string, botsAddresses map[string]bool
 	switch {
 	case l.byBot(c):
 		e.Who = "twokey itself (" + who(c.By) + ")"
-		e.Verdict, e.Why = l.judgeBot(c, botsAddresses)
+		e.Verdict, e.Why = l.judgeBot(c, resource, botsAddresses)
 	case sameRole(c.By.Principal, l.subject.ExecutionRole):
 		e.Who = "the service's execution role, task " + c.By.Session
 		e.Verdict, e.Why = judgeExecutionRole(c)
@@ -162,7 +165,11 @@ func (l looker) judgeCall(c Call, resource string, botsAddresses map[string]bool
 	return e
 }
 
-func (l looker) judgeBot(c Call, known map[string]bool) (Verdict, string) {
+// judgeBot: beside its operations the bot reads client ids, alone when it starts, and
+// all parameters at once when it takes stock; it never writes then. Whoever has its
+// role could read like that, so only an address that it works from proves a read of
+// the secret.
+func (l looker) judgeBot(c Call, resource string, known map[string]bool) (Verdict, string) {
 	if isRead(c.Name) {
 		if d, ok := l.subject.reading(c.At); ok {
 			return Expected, "operation " + string(d.Operation) + " read it"
@@ -175,6 +182,12 @@ func (l looker) judgeBot(c Call, known map[string]bool) (Verdict, string) {
 		return StandsOut, "my role did it, and no confirmed operation was under way"
 	case len(known) > 0 && !known[c.Address]:
 		return StandsOut, "my role read it from an address that I do not work from, and no operation was under way"
+	case resource == l.subject.Client:
+		return Expected, "I read the client id, which is no secret, when I start and when I take stock"
+	case c.Name == stockCall && known[c.Address]:
+		return Expected, "I read all parameters at once when I take stock: for reminders, sweeps, digests and /secrets"
+	case c.Name == stockCall:
+		return Unknown, "my role read it as I do when I take stock, but no operation in this time shows from which address I work"
 	default:
 		return Unknown, "my role read it, and no operation was under way"
 	}

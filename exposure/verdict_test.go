@@ -128,6 +128,13 @@ func TestEveryCallGetsItsVerdict(t *testing.T) {
 		"the service's code writes":                {exposure.Call{Name: "PutParameter", By: own, Parameters: secret}, exposure.StandsOut},
 		"the bot reads in an operation":            {exposure.Call{Name: "GetParameter", By: bot, Parameters: secret, At: within}, exposure.Expected},
 		"the bot reads of its own accord":          {exposure.Call{Name: "GetParameter", By: bot, Parameters: secret, At: outside}, exposure.Unknown},
+		"the bot takes stock":                      {exposure.Call{Name: "GetParameters", By: bot, Parameters: []string{clientID, live, live + ".pending"}, At: outside}, exposure.Expected},
+		"it takes stock at a strange address":      {exposure.Call{Name: "GetParameters", By: bot, Parameters: []string{clientID, live}, At: outside, Address: "203.0.113.66"}, exposure.StandsOut},
+		"the bot reads the client id as it starts": {exposure.Call{Name: "GetParameter", By: bot, Parameters: []string{clientID}, At: outside}, exposure.Expected},
+		"its role reads client ids from afar":      {exposure.Call{Name: "GetParameter", By: bot, Parameters: []string{clientID}, At: outside, Address: "203.0.113.66"}, exposure.StandsOut},
+		"the bot reads the history of its own":     {exposure.Call{Name: "GetParameterHistory", By: bot, Parameters: secret, At: outside}, exposure.Unknown},
+		"the bot reads by path":                    {exposure.Call{Name: "GetParametersByPath", By: bot, Path: "/aiconnectors/prod", At: outside}, exposure.Unknown},
+		"the bot writes the client id":             {exposure.Call{Name: "PutParameter", By: bot, Parameters: []string{clientID}, At: outside}, exposure.StandsOut},
 		"the bot's role from a strange address":    {exposure.Call{Name: "GetParameter", By: bot, Parameters: secret, At: outside, Address: "203.0.113.66"}, exposure.StandsOut},
 		"the bot writes in an operation":           {exposure.Call{Name: "PutParameter", By: bot, Parameters: secret, At: within}, exposure.Expected},
 		"the bot writes before the second key":     {exposure.Call{Name: "PutParameter", By: bot, Parameters: secret, At: ago(69 * time.Minute)}, exposure.StandsOut},
@@ -441,5 +448,24 @@ func TestTheDefaultWindowBeginsWithTheKey(t *testing.T) {
 	s.Keys = nil
 	if got := s.Since(); !got.Equal(ago(1000 * time.Hour)) {
 		t.Errorf("of any key: %s", got)
+	}
+}
+
+// Where no operation shows from which address the bot works, a read of the secret by
+// its role proves nothing. The client id is no secret.
+func TestTheBotsReadsAreNotExplainedWhereItsAddressIsNotKnown(t *testing.T) {
+	s := jira()
+	s.Deeds = nil
+	bot := session(botRole, "bot")
+	l := &logs{calls: []exposure.Call{
+		{ID: "stock", Name: "GetParameters", By: bot, Parameters: []string{clientID, live}, At: ago(time.Hour), Address: botsAddress},
+		{ID: "start", Name: "GetParameter", By: bot, Parameters: []string{clientID}, At: ago(time.Hour), Address: botsAddress},
+		{ID: "write", Name: "PutParameter", By: bot, Parameters: []string{live}, At: ago(time.Hour), Address: botsAddress},
+	}}
+	f := l.gather(s, twoHours())
+	for id, want := range map[string]exposure.Verdict{"stock": exposure.Unknown, "start": exposure.Expected, "write": exposure.StandsOut} {
+		if e := find(t, f, id); e.Verdict != want {
+			t.Errorf("%s: %s (%s), want %s", id, e.Verdict, e.Why, want)
+		}
 	}
 }
