@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,14 @@ type (
 	describeServicesOutput struct {
 		Services []serviceOutput `json:"services"`
 		Failures []failure       `json:"failures"`
+	}
+	listClustersInput struct {
+		MaxResults *int   `json:"maxResults"`
+		NextToken  string `json:"nextToken"`
+	}
+	listClustersOutput struct {
+		ARNs      []string `json:"clusterArns"`
+		NextToken string   `json:"nextToken,omitempty"`
 	}
 	listServicesInput struct {
 		Cluster    string `json:"cluster"`
@@ -170,6 +179,22 @@ func (s *Server) describeServices(_ call, in *describeServicesInput) (*describeS
 		out.Services = append(out.Services, s.showService(v))
 	}
 	return out, nil
+}
+
+func (s *Server) listClusters(_ call, in *listClustersInput) (*listClustersOutput, error) {
+	limit, ok := within(in.MaxResults, 100, 100)
+	if !ok {
+		return nil, parameterError("maxResults must be between 1 and 100.")
+	}
+	var arns []string
+	for _, name := range slices.Sorted(maps.Keys(s.clusters)) {
+		arns = append(arns, s.ecsARN("cluster", name))
+	}
+	some, next, ok := page(arns, "clusters", in.NextToken, limit)
+	if !ok {
+		return nil, parameterError("Invalid token.")
+	}
+	return &listClustersOutput{append([]string{}, some...), next}, nil
 }
 
 func (s *Server) listServices(_ call, in *listServicesInput) (*listServicesOutput, error) {

@@ -395,6 +395,10 @@ func TestListsArePaged(t *testing.T) {
 	if err != nil || len(services.ServiceArns) != 1 {
 		t.Errorf("the services are %v, %v", services, err)
 	}
+	clusters, err := s.ecs().ListClusters(t.Context(), &ecs.ListClustersInput{MaxResults: sdk.Int32(1)})
+	if err != nil || len(clusters.ClusterArns) != 1 || !strings.HasSuffix(clusters.ClusterArns[0], ":cluster/aiconnectors-prod") {
+		t.Errorf("the clusters are %v, %v", clusters, err)
+	}
 }
 
 func TestWhatECSDoesNotHaveIsMissingOrNotFound(t *testing.T) {

@@ -231,6 +231,7 @@ func (s *Server) operations() map[string]operation {
 		"ssm.AddTagsToResource":          jsonOp(s.addTags),
 		"ssm.ListTagsForResource":        jsonOp(s.listTags),
 		"ecs.DescribeServices":           jsonOp(s.describeServices),
+		"ecs.ListClusters":               jsonOp(s.listClusters),
 		"ecs.ListServices":               jsonOp(s.listServices),
 		"ecs.UpdateService":              jsonOp(s.updateService),
 		"ecs.ListServiceDeployments":     jsonOp(s.listServiceDeployments),

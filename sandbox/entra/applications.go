@@ -181,6 +181,32 @@ func (s *Server) owners(a *application) []document {
 	return all
 }
 
+// listOwnedObjects lists the applications and service principals that a service
+// principal owns, as Graph does: of mixed types.
+func (s *Server) listOwnedObjects(c *call) (any, error) {
+	owner, err := s.find(c.address)
+	if err != nil {
+		return nil, err
+	}
+	if owner.Principal == nil {
+		return nil, notFound(c.key)
+	}
+	all, age := []document{}, s.readReplica()
+	for _, a := range s.sorted() {
+		if slices.Contains(a.Owners, owner.IDs.Principal) {
+			d := s.applicationDocument(a, age)
+			d["@odata.type"] = "#microsoft.graph.application"
+			all = append(all, d)
+		}
+		if a.Principal != nil && slices.Contains(a.Principal.Owners, owner.IDs.Principal) {
+			d := s.principalDocument(a, age)
+			d["@odata.type"] = "#microsoft.graph.servicePrincipal"
+			all = append(all, d)
+		}
+	}
+	return c.list("directoryObjects", all, nil)
+}
+
 func (s *Server) listFederated(c *call) (any, error) {
 	a, err := s.find(c.address)
 	if err != nil {

@@ -70,6 +70,7 @@ func graphRoutes() map[string]route {
 		"POST applications/{}/removePassword":              {operation: "graph.removePassword", write: true, roles: writeApps, serve: (*Server).removePassword},
 		"GET servicePrincipals":                            {operation: "graph.listServicePrincipals", roles: readApps, serve: (*Server).listServicePrincipals},
 		"GET servicePrincipals/{}":                         {operation: "graph.getServicePrincipal", roles: readApps, serve: (*Server).getServicePrincipal},
+		"GET servicePrincipals/{}/ownedObjects":            {operation: "graph.listOwnedObjects", roles: readApps, serve: (*Server).listOwnedObjects},
 		"PATCH servicePrincipals/{}":                       {operation: "graph.updateServicePrincipal", write: true, roles: writeApps, serve: (*Server).updateServicePrincipal},
 		"POST servicePrincipals/{}/addPassword":            {operation: "graph.addPassword", write: true, roles: writeApps, serve: (*Server).addPassword},
 		"POST servicePrincipals/{}/removePassword":         {operation: "graph.removePassword", write: true, roles: writeApps, serve: (*Server).removePassword},

@@ -222,6 +222,16 @@ func TestEverythingSentIsInGraphsModel(t *testing.T) {
 		s.fits(t, "graph.servicePrincipal", at(body, "value", 0))
 		s.fits(t, "graph.user", at(body, "value", 1))
 	})
+	t.Run("owned objects", func(t *testing.T) {
+		_, body := w.graph("GET", "/v1.0/applications/"+w.owned.Object+"/owners", nil)
+		owner, _ := at(body, "value", 0).(map[string]any)
+		status, body := w.graph("GET", "/v1.0/servicePrincipals/"+owner["id"].(string)+"/ownedObjects", nil)
+		same(t, 200, status)
+		first, _ := at(body, "value", 0).(map[string]any)
+		same(t, any(w.owned.Client), first["appId"])
+		same(t, any("#microsoft.graph.application"), first["@odata.type"])
+		s.fits(t, "graph.application", first)
+	})
 }
 
 // TestEverythingInTheModelOfASecretIsAccepted sends each member that the model

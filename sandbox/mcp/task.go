@@ -47,7 +47,7 @@ func (s *Server) newTask(id string, service Service, environment map[string]stri
 func (t *task) newServer(tools []tool) *sdk.Server {
 	server := sdk.NewServer(&sdk.Implementation{Name: t.service.Server + "-mcp", Version: "1.4.2"}, nil)
 	for _, tool := range tools {
-		sdk.AddTool(server, &sdk.Tool{Name: tool.name, Description: tool.description},
+		sdk.AddTool(server, &sdk.Tool{Name: tool.name, Description: tool.description, Annotations: &sdk.ToolAnnotations{ReadOnlyHint: true}},
 			func(ctx context.Context, _ *sdk.CallToolRequest, in input) (*sdk.CallToolResult, any, error) {
 				text, err := t.call(ctx, tool, in)
 				if err != nil {

@@ -40,8 +40,9 @@ type Server struct {
 	groups   []*Group
 
 	messages  map[string][]*Message // by channel, oldest first; ephemeral ones included
-	bookmarks map[string][]object   // by channel
-	pins      map[string][]pin      // by channel
+	scheduled []*Scheduled
+	bookmarks map[string][]object // by channel
+	pins      map[string][]pin    // by channel
 	files     map[string]*file
 	views     map[string]*view
 	stacks    map[string][]string // open modals by user, the visible one last
@@ -267,6 +268,7 @@ type State struct {
 	Groups    []Group               `json:"groups"`
 	Channels  []Channel             `json:"channels"`
 	Messages  map[string][]Message  `json:"messages"` // by channel id, replies and ephemeral ones included
+	Scheduled []Scheduled           `json:"scheduled"`
 	Views     []View                `json:"views"`
 	Pins      map[string][]string   `json:"pins"` // timestamps by channel id
 	Bookmarks map[string][]object   `json:"bookmarks"`
@@ -282,7 +284,10 @@ func (s *Server) State() any {
 	st := State{
 		Sequence: s.newest(), Team: s.team, Settings: s.settings, Tokens: map[string]TokenState{}, Messages: map[string][]Message{},
 		Pins: map[string][]string{}, Bookmarks: map[string][]object{},
-		Users: []User{}, Groups: []Group{}, Channels: []Channel{}, Views: []View{}, Files: []File{}, Sockets: []Socket{}, Envelopes: []Envelope{},
+		Users: []User{}, Groups: []Group{}, Channels: []Channel{}, Views: []View{}, Files: []File{}, Sockets: []Socket{}, Envelopes: []Envelope{}, Scheduled: []Scheduled{},
+	}
+	for _, m := range s.scheduled {
+		st.Scheduled = append(st.Scheduled, *m)
 	}
 	for text, t := range s.tokens {
 		st.Tokens[text] = TokenState{Kind: string(t.Kind), Scopes: slices.Clone(t.Scopes), Error: t.Error}

@@ -90,6 +90,7 @@ func (m *model) supplement() {
 		add("DeleteParameters", ssm.DeleteParametersInput{}, ssm.DeleteParametersOutput{})
 		add("GetParametersByPath", ssm.GetParametersByPathInput{}, ssm.GetParametersByPathOutput{})
 	case "com.amazonaws.ecs":
+		add("ListClusters", ecs.ListClustersInput{}, ecs.ListClustersOutput{})
 		add("RegisterTaskDefinition", ecs.RegisterTaskDefinitionInput{}, ecs.RegisterTaskDefinitionOutput{})
 		add("DeregisterTaskDefinition", ecs.DeregisterTaskDefinitionInput{}, ecs.DeregisterTaskDefinitionOutput{})
 	case "com.amazonaws.sts":

@@ -72,6 +72,25 @@ test('WebClient is told what is wrong with blocks', { timeout: 20_000 }, async (
   await assert.rejects(new WebClient('xoxb-wrong', options).auth.test(), /invalid_auth/);
 });
 
+test('WebClient schedules a message, lists it and takes it back', { timeout: 20_000 }, async () => {
+  const inDays = (n) => Math.floor(Date.now() / 1000) + n * 24 * 60 * 60;
+  const blocks = [{ type: 'actions', elements: [button('later')] }];
+  const planned = await web.chat.scheduleMessage({ channel, text: 'later', blocks, post_at: inDays(100) });
+  assert.match(planned.scheduled_message_id, /^Q/);
+  const listed = await web.chat.scheduledMessages.list({ channel });
+  assert.deepEqual(listed.scheduled_messages.map((m) => [m.id, m.text]), [[planned.scheduled_message_id, 'later']]);
+  const gone = { channel, scheduled_message_id: planned.scheduled_message_id };
+  await web.chat.deleteScheduledMessage(gone);
+  assert.deepEqual((await web.chat.scheduledMessages.list({ channel })).scheduled_messages, []);
+  await assert.rejects(web.chat.deleteScheduledMessage(gone), /invalid_scheduled_message_id/);
+  await assert.rejects(web.chat.scheduleMessage({ channel, text: 'x', post_at: inDays(-1) }), /time_in_past/);
+  await assert.rejects(web.chat.scheduleMessage({ channel, text: 'x', post_at: inDays(121) }), /time_too_far/);
+  await assert.rejects(web.chat.scheduleMessage({ channel, text: 'x', post_at: 'soon' }), /invalid_time/);
+  await assert.rejects(web.chat.scheduleMessage({ channel, text: 'x', blocks: [{ type: 'nonsense' }], post_at: inDays(100) }), /invalid_blocks/);
+  const shown = await web.conversations.history({ channel });
+  assert.ok(!shown.messages.some((m) => m.text === 'later'), 'what was scheduled is to be seen');
+});
+
 test('WebClient waits out a rate limit and gets everything through', { timeout: 30_000 }, async () => {
   let limited = 0;
   web.on(WebClientEvent.RATE_LIMITED, () => { limited += 1; });
