@@ -32,6 +32,7 @@ func arrows() map[string][]string {
 		"handlers":         {"bot", "operation", "runbook", "inventory", "policy", "internal/near"},
 		"scheduler":        {"operation", "inventory", "runbook", "policy"},
 		"doctor":           {"operation", "runbook"},
+		"discovery":        {},
 		"store":            {"operation", "runbook", "inventory"},
 		"picture":          {"operation"},
 		"audit":            {"operation", "inventory"},
@@ -41,7 +42,7 @@ func arrows() map[string][]string {
 		"evidence/checker": {}, // it is given away: it must read and run without the rest
 		"exposure":         {"operation", "runbook", "internal/csvsafe"},
 		"policy":           {"operation", "runbook", "exposure"},
-		"integrations/...": {"operation", "runbook", "inventory", "exposure", "policy"},
+		"integrations/...": {"operation", "runbook", "inventory", "exposure", "policy", "discovery"},
 		"sandbox/...":      {"sandbox/..."}, // the bot's side must not leak into what it is tried against
 		"internal/strict":  {"internal/near"},
 		"internal/csvsafe": {},

@@ -174,7 +174,9 @@ func actionsCalled(t *testing.T) []string {
 	written := regexp.MustCompile(`"Action": *\{"([A-Z][A-Za-z]+)"\}`) // IAM's, which are called without its client
 	found := map[string]bool{}
 	for _, f := range files {
-		if strings.HasSuffix(f, "_test.go") {
+		// discover.go is for "twokey init" alone, which runs with the rights of whoever
+		// types it: the bot's role must not have them.
+		if strings.HasSuffix(f, "_test.go") || filepath.Base(f) == "discover.go" {
 			continue
 		}
 		src, err := os.ReadFile(f)

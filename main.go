@@ -26,6 +26,7 @@ type commands struct {
 	Run           *runCommand           `arg:"subcommand:run" help:"run the bot"`
 	Demo          *demoCommand          `arg:"subcommand:demo" help:"play with a sandbox of Slack, Entra, AWS and MCP servers; needs no account"`
 	Sandbox       *sandboxCommand       `arg:"subcommand:sandbox" help:"run the sandbox alone, for a bot of your own or another client"`
+	Init          *initCommand          `arg:"subcommand:init" help:"look around in Entra, AWS and the MCP servers, ask what cannot be found out, and write a first configuration"`
 	Doctor        *doctorCommand        `arg:"subcommand:doctor" help:"look at everything that the bot needs, change nothing, and say what is wrong and how to mend it; exit code 1 if something fails"`
 	Config        *configCommands       `arg:"subcommand:config" help:"look at the configuration"`
 	Audit         *auditCommands        `arg:"subcommand:audit" help:"read, check and prove the record of who did what"`
@@ -52,12 +53,16 @@ type command interface {
 type streams struct {
 	out, err io.Writer
 	getenv   func(string) string
+	in       io.Reader // a terminal to ask at; nil: there is none
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	io := streams{out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	if i, err := os.Stdin.Stat(); err == nil && i.Mode()&os.ModeCharDevice != 0 {
+		io.in = os.Stdin
+	}
 	if err := dispatch(ctx, os.Args[1:], io); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "twokey: "+explain(err))
 		os.Exit(exitCode(err))

@@ -94,19 +94,11 @@ func (s *Servers) Healthy(ctx context.Context, e runbook.Endpoint) (string, erro
 func (s *Servers) CallTool(ctx context.Context, e runbook.Endpoint) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	client, connection := s.connect(maxSession)
-	defer connection.close()
-
-	session, err := sdk.NewClient(&sdk.Implementation{Name: "twokey", Version: s.options.Version}, nil).
-		Connect(ctx, &sdk.StreamableClientTransport{
-			Endpoint: e.URL, HTTPClient: client,
-			MaxRetries:           -1,   // the step asks again as a whole; a silent retry would only blur the evidence
-			DisableStandaloneSSE: true, // nothing is expected of the server but answers
-			MaxEventSize:         maxSession,
-		}, nil)
+	session, connection, err := s.session(ctx, e.URL)
 	if err != nil {
-		return "", connection.judge(fmt.Errorf("initialize an MCP session: %w", err))
+		return "", err
 	}
+	defer connection.close()
 	defer func() { _ = session.Close() }() // the answer is in; how the server takes the goodbye changes nothing
 	if err := s.listed(ctx, session, e.Tool); err != nil {
 		return "", connection.judge(err)
