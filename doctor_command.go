@@ -25,6 +25,7 @@ import (
 type doctorCommand struct {
 	ConfigFile string        `arg:"--config" default:"twokey.yml" placeholder:"FILE" help:"the configuration; env:NAME takes it from an environment variable"`
 	JSON       bool          `arg:"--json" help:"print the findings as JSON, as docs/doctor.md describes it"`
+	Online     bool          `help:"have Slack check the cards, too: each is scheduled far ahead in the operations channel and taken back at once; nobody sees it"`
 	Timeout    time.Duration `arg:"--timeout" default:"30s" placeholder:"DURATION" help:"how long one check may take; after that it counts as not checked"`
 	AtOnce     int           `arg:"--at-once" default:"6" placeholder:"NUMBER" help:"how many checks run beside each other"`
 }
@@ -40,9 +41,16 @@ func (c *doctorCommand) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return misuse{err}
 	}
-	d, err := newDoctor(ctx, cfg, time.Now)
+	chat, err := bot.NewCheckup(bot.Config{AppToken: cfg.Slack.AppToken, BotToken: cfg.Slack.BotToken, APIURL: cfg.Slack.APIURL})
 	if err != nil {
 		return err
+	}
+	d, err := newDoctor(ctx, cfg, chat, time.Now)
+	if err != nil {
+		return err
+	}
+	if c.Online {
+		d.Cards = cards(chat, cfg.Slack.OperationsChannel, time.Now())
 	}
 	found := doctor.Run(ctx, d.Checks(), doctor.Options{AtOnce: c.AtOnce, Each: c.Timeout})
 	if err := ctx.Err(); err != nil {
@@ -62,16 +70,12 @@ func (c *doctorCommand) Run(ctx context.Context, io streams) error {
 }
 
 // newDoctor ties the checks to what they look at, as serve ties the bot.
-func newDoctor(ctx context.Context, cfg *Config, now func() time.Time) (*doctor.Doctor, error) {
+func newDoctor(ctx context.Context, cfg *Config, chat *bot.Checkup, now func() time.Time) (*doctor.Doctor, error) {
 	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL})
 	if err != nil {
 		return nil, err
 	}
 	directory, err := newDirectory(cfg, cloud, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	chat, err := bot.NewCheckup(bot.Config{AppToken: cfg.Slack.AppToken, BotToken: cfg.Slack.BotToken, APIURL: cfg.Slack.APIURL})
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +103,15 @@ func (c checkup) BotToken(ctx context.Context) (doctor.Token, error) {
 
 // AppToken implements doctor.Slack.
 func (c checkup) AppToken(ctx context.Context) error { return c.MayConnect(ctx) }
+
+// cards are what Slack shall check in the channel where they would be.
+func cards(c *bot.Checkup, channel operation.ChannelID, now time.Time) []doctor.Card {
+	var out []doctor.Card
+	for n, s := range bot.Specimens(now) {
+		out = append(out, doctor.Card{Kind: s.Kind, Try: func(ctx context.Context) (string, error) { return c.Try(ctx, channel, n, s) }})
+	}
+	return out
+}
 
 // caller is the bot's identity in AWS as the doctor needs it.
 type caller struct{ *aws.Client }

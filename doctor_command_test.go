@@ -26,7 +26,13 @@ import (
 // scopes, and the record its key.
 func newPatient(t *testing.T) *platform {
 	t.Helper()
-	p := newPlatform(t)
+	awsCredentials(t)
+	return startPatient(t)
+}
+
+func startPatient(t *testing.T) *platform {
+	t.Helper()
+	p := startPlatform(t)
 	if _, err := writeSandboxFiles(p.Sandbox, filepath.Dir(p.path)); err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +42,16 @@ func newPatient(t *testing.T) *platform {
 	}
 	p.Slack.SetScopes(scopes...)
 	return p
+}
+
+// again is a bot of the same platform with files of its own.
+func (p *platform) again(t *testing.T) *platform {
+	t.Helper()
+	path, err := writeSandboxFiles(p.Sandbox, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &platform{p.Sandbox, t, path}
 }
 
 // doctor types "twokey doctor" with these words.
@@ -123,6 +139,7 @@ func changes(name string) bool {
 type defect struct {
 	name    string
 	inflict func(p *platform) error
+	file    bool     // it is in the bot's files alone: these share a platform
 	words   []string // of the command
 	check   string
 	about   string
@@ -132,28 +149,42 @@ type defect struct {
 }
 
 func TestTheDoctorNamesEachDefectAndItsRemedy(t *testing.T) {
-	for _, d := range slices.Concat(machineDefects(), slackDefects(), vendorDefects(), secretDefects()) {
-		t.Run(d.name, func(t *testing.T) {
-			p := newPatient(t)
-			if err := d.inflict(p); err != nil {
-				t.Fatal(err)
-			}
-			r, err := p.diagnosis(d.words...)
-			if r.Healthy != (err == nil) || d.state == doctor.Fail && r.Healthy || err != nil && (!errors.Is(err, errUnwell) || exitCode(err) != 1) {
-				t.Errorf("the command ends with %v", err)
-			}
-			found := slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
-				return f.Check == d.check && strings.Contains(f.About, d.about) && f.State == d.state && strings.Contains(f.Seen, d.seen) && strings.Contains(f.Remedy, d.remedy)
-			})
-			if !found {
-				for _, f := range r.Findings {
-					if f.State != doctor.OK {
-						t.Logf("%+v", f)
-					}
+	awsCredentials(t)
+	shared := startPatient(t)
+	t.Run("all", func(t *testing.T) { // returns when all are over, so that the environment lasts
+		for _, d := range slices.Concat(machineDefects(), slackDefects(), cardDefects(), vendorDefects(), secretDefects()) {
+			t.Run(d.name, func(t *testing.T) {
+				t.Parallel()
+				if d.file {
+					d.find(t, shared.again(t))
+				} else {
+					d.find(t, startPatient(t))
 				}
-				t.Errorf("want %s of %s %q with the remedy %q about %q", d.state, d.check, d.seen, d.remedy, d.about)
+			})
+		}
+	})
+}
+
+// find inflicts the defect, and looks for what the doctor must say.
+func (d defect) find(t *testing.T, p *platform) {
+	t.Helper()
+	if err := d.inflict(p); err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.diagnosis(d.words...)
+	if r.Healthy != (err == nil) || d.state == doctor.Fail && r.Healthy || err != nil && (!errors.Is(err, errUnwell) || exitCode(err) != 1) {
+		t.Errorf("the command ends with %v", err)
+	}
+	found := slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
+		return f.Check == d.check && strings.Contains(f.About, d.about) && f.State == d.state && strings.Contains(f.Seen, d.seen) && strings.Contains(f.Remedy, d.remedy)
+	})
+	if !found {
+		for _, f := range r.Findings {
+			if f.State != doctor.OK {
+				t.Logf("%+v", f)
 			}
-		})
+		}
+		t.Errorf("want %s of %s %q with the remedy %q about %q", d.state, d.check, d.seen, d.remedy, d.about)
 	}
 }
 
@@ -163,14 +194,14 @@ func machineDefects() []defect {
 			check: "machine.clock", about: "AWS", state: doctor.Warn, seen: "off AWS's clock (behind)", remedy: "timedatectl"},
 		{name: "the clock is wrong for Slack as well", inflict: func(p *platform) error { p.Clock.Advance(-time.Minute); return nil },
 			check: "machine.clock", about: "Slack", state: doctor.Warn, seen: "off Slack's clock (ahead)", remedy: "timedatectl"},
-		{name: "the record has no key", inflict: func(p *platform) error { return os.Remove(filepath.Join(filepath.Dir(p.path), sandbox.RecordKeyFile)) },
+		{name: "the record has no key", file: true, inflict: func(p *platform) error { return os.Remove(filepath.Join(filepath.Dir(p.path), sandbox.RecordKeyFile)) },
 			check: "machine.record_key", state: doctor.Fail, remedy: "twokey audit key"},
-		{name: "others can read the record's key", inflict: func(p *platform) error {
+		{name: "others can read the record's key", file: true, inflict: func(p *platform) error {
 			return os.Chmod(filepath.Join(filepath.Dir(p.path), sandbox.RecordKeyFile), 0o644)
 		}, check: "machine.record_key", state: doctor.Fail, seen: "chmod 600"},
-		{name: "the database's folder is missing", inflict: func(p *platform) error { return p.rewrite("twokey.db", "nowhere/twokey.db") },
+		{name: "the database's folder is missing", file: true, inflict: func(p *platform) error { return p.rewrite("twokey.db", "nowhere/twokey.db") },
 			check: "machine.database", state: doctor.Fail, seen: "nowhere", remedy: "database in the configuration"},
-		{name: "the database is newer", inflict: newerDatabase, check: "machine.database", state: doctor.Fail, seen: "version 99999", remedy: "Run the newer twokey"},
+		{name: "the database is newer", file: true, inflict: newerDatabase, check: "machine.database", state: doctor.Fail, seen: "version 99999", remedy: "Run the newer twokey"},
 	}
 }
 
@@ -226,9 +257,9 @@ func slackDefects() []defect {
 			check: "slack.channel", state: doctor.Fail, seen: "shared with people outside", remedy: "slack.operations_channel"},
 		{name: "the channel is archived", inflict: channel(func(c *slack.Channel) { c.Archived = true }),
 			check: "slack.channel", state: doctor.Fail, seen: "archived", remedy: "Unarchive"},
-		{name: "there is no such channel", inflict: func(p *platform) error { return p.rewrite(sandbox.OperationsChannel, "C0NOWHERE01") },
+		{name: "there is no such channel", file: true, inflict: func(p *platform) error { return p.rewrite(sandbox.OperationsChannel, "C0NOWHERE01") },
 			check: "slack.channel", about: "C0NOWHERE01", state: doctor.Fail, seen: "channel_not_found", remedy: "correct the channel's id"},
-		{name: "there is no such group", inflict: func(p *platform) error {
+		{name: "there is no such group", file: true, inflict: func(p *platform) error {
 			return p.rewrite("approvers: "+sandbox.ApproversGroup, "approvers: S0NOBODY001")
 		},
 			check: "slack.group", about: "S0NOBODY001", state: doctor.Fail, remedy: "correct the group's id"},
@@ -241,6 +272,81 @@ func slackDefects() []defect {
 			return p.Slack.ChangeUser("bob", func(u *slack.User) { u.Deleted = true })
 		}, check: "slack.group", state: doctor.Fail, seen: "1 of the group's members could act now"},
 	}
+}
+
+func cardDefects() []defect {
+	online := []string{"--online"}
+	fault := func(method string, kind conditions.Kind, code string) func(*platform) error {
+		return func(p *platform) error {
+			p.Conditions.Add(conditions.Fault{Operation: "slack." + method, Kind: kind, Code: code})
+			return nil
+		}
+	}
+	return []defect{
+		{name: "Slack takes the cards, but not the newer blocks", words: online, inflict: func(p *platform) error {
+			p.Slack.Set(func(s *slack.Settings) { s.PlanBlocks = false })
+			return nil
+		}, check: "slack.card", about: "a running operation's card", state: doctor.Warn, seen: "only in its older form"},
+		{name: "Slack refuses a card's blocks", words: online, inflict: fault("chat.scheduleMessage", conditions.Refuse, "invalid_blocks"),
+			check: "slack.card", about: "a reminder", state: doctor.Fail, seen: "Slack answers invalid_blocks", remedy: "newest twokey"},
+		{name: "a scheduled card can't be taken back", words: online, inflict: fault("chat.deleteScheduledMessage", conditions.Refuse, "restricted_action"),
+			check: "slack.card", about: "a leftover", state: doctor.Fail, seen: "A SCHEDULED MESSAGE WAS LEFT in " + sandbox.OperationsChannel + ": its id is Q", remedy: "chat.deleteScheduledMessage"},
+		{name: "a scheduled card is left without an answer", words: online, inflict: func(p *platform) error {
+			return errors.Join(fault("chat.scheduleMessage", conditions.CutAfter, "")(p), fault("chat.scheduledMessages.list", conditions.Refuse, "fatal_error")(p))
+		}, check: "slack.card", about: "a leftover", state: doctor.Fail, seen: "A SCHEDULED MESSAGE MAY HAVE BEEN LEFT", remedy: "chat.scheduledMessages.list"},
+		{name: "the bot may not write", words: online, inflict: func(p *platform) error {
+			scopes, err := manifestScopes()
+			p.Slack.SetScopes(slices.DeleteFunc(scopes, func(s string) bool { return s == "chat:write" })...)
+			return err
+		}, check: "slack.card", about: "a reminder", state: doctor.Fail, seen: "needed: chat:write", remedy: "- chat:write"},
+		{name: "forms are not checked", words: online, inflict: func(*platform) error { return nil },
+			check: "slack.card", about: "forms and the Home tab", state: doctor.Unknown, seen: "not checked"},
+	}
+}
+
+func TestTheDoctorHasSlackCheckTheCardsAndLeavesNothing(t *testing.T) {
+	p := newPatient(t)
+	r, err := p.diagnosis("--online")
+	cards := 0
+	for _, f := range r.Findings {
+		if f.Check == "slack.card" && f.State == doctor.OK {
+			cards++
+		}
+	}
+	if err != nil || cards < 12 || r.Counts[doctor.OK]+1 != len(r.Findings) { // the forms are not checked
+		t.Errorf("%v, %d cards: %+v", err, cards, r)
+	}
+	if n := p.Conditions.Counts()["slack.chat.scheduleMessage"]; n != cards {
+		t.Errorf("%d messages were scheduled for %d cards", n, cards)
+	}
+	p.leftNothing(t)
+}
+
+// leftNothing checks that nothing is scheduled and nothing was posted.
+func (p *platform) leftNothing(t *testing.T) {
+	t.Helper()
+	if left := p.Slack.ScheduledMessages(); len(left) > 0 {
+		t.Errorf("%d messages are left, the first is %+v", len(left), left[0])
+	}
+	if n := p.Conditions.Counts()["slack.chat.postMessage"]; n > 0 {
+		t.Errorf("%d messages were posted", n)
+	}
+}
+
+func TestACardThatWasScheduledWithoutAnAnswerIsFoundAndTakenBack(t *testing.T) {
+	p := newPatient(t)
+	p.Conditions.Add(conditions.Fault{Operation: "slack.chat.scheduleMessage", Kind: conditions.CutAfter})
+	r, err := p.diagnosis("--online")
+	unknown := 0
+	for _, f := range r.Findings {
+		if f.Check == "slack.card" && f.State == doctor.Unknown && strings.Contains(f.Seen, "no clear answer") {
+			unknown++
+		}
+	}
+	if err != nil || unknown < 12 {
+		t.Errorf("%v, %d cards without an answer: %+v", err, unknown, r)
+	}
+	p.leftNothing(t)
 }
 
 func vendorDefects() []defect {
@@ -321,13 +427,13 @@ func secretDefects() []defect {
 		{name: "the parameter holds no key of the application", inflict: secret(func(p *platform, s sandbox.Secret) error {
 			return p.AWS.SeedParameter(aws.Parameter{Name: s.SecretParameter, Value: "zzz-not-the-secret"})
 		}), check: "secret", about: "jira/prod parameter", state: doctor.Fail, seen: "belongs to none of the 1 keys", remedy: "Somebody changed one"},
-		{name: "there is no parameter", inflict: func(p *platform) error {
+		{name: "there is no parameter", file: true, inflict: func(p *platform) error {
 			return p.rewrite("/aiconnectors/{env}/{mcp}/client_secret", "/elsewhere/{env}/{mcp}/client_secret")
 		},
 			check: "secret", about: "jira/prod parameter", state: doctor.Fail, seen: "SSM has no parameter /elsewhere/prod/jira/client_secret", remedy: "Create it"},
-		{name: "the parameter has another key", inflict: func(p *platform) error { return p.rewrite("defaults:\n", "defaults:\n  kms_key: alias/other\n") },
+		{name: "the parameter has another key", file: true, inflict: func(p *platform) error { return p.rewrite("defaults:\n", "defaults:\n  kms_key: alias/other\n") },
 			check: "secret", about: "jira/prod parameter", state: doctor.Fail, seen: "the configuration says alias/other", remedy: "Correct whichever is wrong"},
-		{name: "a key of your own is not simulated", inflict: func(p *platform) error { return p.rewrite("defaults:\n", "defaults:\n  kms_key: alias/other\n") },
+		{name: "a key of your own is not simulated", file: true, inflict: func(p *platform) error { return p.rewrite("defaults:\n", "defaults:\n  kms_key: alias/other\n") },
 			check: "secret", about: "jira/prod", state: doctor.Unknown, seen: "whether the bot may encrypt with the KMS key alias/other", remedy: "kms:Encrypt"},
 		{name: "a pending parameter was left", inflict: secret(func(p *platform, s sandbox.Secret) error {
 			cfg, err := LoadConfig(p.path, func(string) string { return "" })
@@ -347,9 +453,13 @@ func secretDefects() []defect {
 		}, check: "secret", about: "jira/prod parameter", state: doctor.Fail, seen: "AccessDeniedException", remedy: "ssm:GetParameter"},
 		{name: "the service can't redeploy", inflict: world(func(c *conversation) error { return c.percentages([]string{name, "100", "150"}) }),
 			check: "secret", about: "jira/prod service", state: doctor.Fail, seen: "can't redeploy", remedy: "maximumPercent"},
-		{name: "the task definition takes no secret", inflict: world(func(c *conversation) error { return c.withoutSecret([]string{name}) }),
+		{name: "the task definition takes no secret", inflict: secret(func(p *platform, s sandbox.Secret) error {
+			// Else its tasks fail, and ECS goes back to the old definition.
+			err := p.AWS.Behave(s.Cluster, s.Service, aws.Behaviour{Stuck: true})
+			return errors.Join(err, (&conversation{box: p.Sandbox}).withoutSecret([]string{name}))
+		}),
 			check: "secret", about: "jira/prod service", state: doctor.Fail, seen: "does not inject CLIENT_SECRET", remedy: "task definition's secrets"},
-		{name: "there is no service", inflict: func(p *platform) error { return p.rewrite(`service: "{mcp}"`, `service: "{mcp}-x"`) },
+		{name: "there is no service", file: true, inflict: func(p *platform) error { return p.rewrite(`service: "{mcp}"`, `service: "{mcp}-x"`) },
 			check: "secret", about: "jira/prod service", state: doctor.Fail, seen: "no usable service jira-x", remedy: ""},
 		{name: "the server is unhealthy", inflict: server(mcp.Settings{Unhealthy: true}),
 			check: "secret", about: "jira/prod server", state: doctor.Fail, seen: "not healthy", remedy: "curl"},

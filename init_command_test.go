@@ -90,7 +90,7 @@ func TestInitProposesToolsAndTellsWhatIsNotOwned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"      # tool: list_projects (it only reads, says the server); there are also search_issues\n      jira: {mcp: {tool: FILL-IN, expect: FILL-IN}}\n",
+		"      # tool: list_projects (it only reads, says the server); there are also search_issues\n      jira: {mcp: {tool: FILL_IN, expect: FILL_IN}}\n",
 		"# jira/prod: the bot does not own the Entra application " + s.ClientID,
 	} {
 		if !strings.Contains(file, want) {
@@ -112,7 +112,7 @@ func TestInitSaysWhatItCouldNotLookAt(t *testing.T) {
 	p.Conditions.Add(conditions.Fault{Operation: "sts.GetWebIdentityToken", Kind: conditions.Refuse, Status: 403, Code: "AccessDenied"})
 	_, file, err := p.init(nil, p.flags()...)
 	if err != nil || !strings.Contains(file, "# The ECS services were not looked at: ecs:ListClusters") || !strings.Contains(file, "# The Entra applications that the bot owns were not looked at: ") ||
-		!strings.Contains(file, "ecs: {cluster: FILL-IN") {
+		!strings.Contains(file, "ecs: {cluster: FILL_IN") {
 		t.Errorf("%v\n%s", err, file)
 	}
 	p.Conditions.Add(conditions.Fault{Operation: "ssm.DescribeParameters", Kind: conditions.Refuse, Status: 400, Code: "AccessDeniedException"})

@@ -25,6 +25,21 @@ type platform struct {
 
 func newPlatform(t *testing.T) *platform {
 	t.Helper()
+	awsCredentials(t)
+	return startPlatform(t)
+}
+
+// awsCredentials are those of the bot's role in every sandbox. A test that starts
+// several beside each other sets them once.
+func awsCredentials(t *testing.T) {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "TWOKEYSANDBOX0001")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+func startPlatform(t *testing.T) *platform {
+	t.Helper()
 	s, err := sandbox.Start(t.Context(), sandbox.Options{Tasks: 1, ProbeEvery: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -34,11 +49,6 @@ func newPlatform(t *testing.T) *platform {
 	path, err := s.WriteFiles(dir)
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, line := range s.Environ(dir) {
-		if name, value, _ := strings.Cut(line, "="); strings.HasPrefix(name, "AWS_") {
-			t.Setenv(name, value)
-		}
 	}
 	return &platform{s, t, path}
 }

@@ -12,7 +12,7 @@ import (
 
 // FillIn stands where only a person knows what belongs there. The file is read with
 // it in it, and the doctor says where it still is.
-const FillIn = "FILL-IN"
+const FillIn = "FILL_IN"
 
 // Answers are what cannot be discovered. What is empty is left out of the file,
 // where it may be left out.
@@ -162,7 +162,7 @@ func (d *draft) open() []string {
 	for _, g := range d.f.Groups {
 		for _, e := range g.entries() {
 			for _, f := range d.fields(e) {
-				ecs = ecs || f.pattern == FillIn
+				ecs = ecs || strings.HasPrefix(f.pattern, FillIn)
 			}
 			for _, server := range e.servers {
 				tools = tools || d.a.Tool[server] == "" || d.a.Expect[server] == ""
@@ -195,9 +195,9 @@ func (d *draft) fields(e entry) []field {
 		{"service", lay(e.secrets, func(s Secret) string { return s.Service })},
 		{"variable", lay(e.secrets, func(s Secret) string { return s.Variable })},
 	}
-	for i, given := range []string{d.a.Cluster, d.a.Service, d.a.Variable} {
-		out[i].pattern = cmp.Or(out[i].pattern, given, FillIn)
-	}
+	out[0].pattern = cmp.Or(out[0].pattern, d.a.Cluster, FillIn)
+	out[1].pattern = cmp.Or(out[1].pattern, d.a.Service, FillIn+"-{mcp}-{env}") // two secrets in one place are refused
+	out[2].pattern = cmp.Or(out[2].pattern, d.a.Variable, FillIn)
 	return out
 }
 

@@ -56,6 +56,13 @@ type Place[ID ~string] struct {
 	Least int    // of a group: eligible people that it must have
 }
 
+// Card is a kind of message, and how Slack is made to check its blocks.
+type Card struct {
+	Kind string // "a reminder"
+	// Try returns a sentence where Slack takes it otherwise than it is meant.
+	Try func(ctx context.Context) (note string, err error)
+}
+
 // Machine is the bot's own.
 type Machine struct {
 	// Key reads the record's signing key.
@@ -82,6 +89,7 @@ type Doctor struct {
 	Scopes   []string // that the app's manifest asks for
 	Channels []Place[operation.ChannelID]
 	Groups   []Place[operation.GroupID]
+	Cards    []Card // that Slack shall check; empty: none
 	Targets  []runbook.Target
 
 	ClientID    string // of the bot's own Entra application
@@ -106,6 +114,12 @@ func (d *Doctor) Checks() []Check {
 	}
 	for _, g := range d.Groups {
 		checks = append(checks, Check{"slack.group", string(g.ID), d.group(g)})
+	}
+	for _, c := range d.Cards {
+		checks = append(checks, Check{"slack.card", c.Kind, d.card(c)})
+	}
+	if len(d.Cards) > 0 {
+		checks = append(checks, Check{"slack.card", "forms and the Home tab", notShown})
 	}
 	checks = append(checks,
 		Check{Name: "entra.permissions", Look: d.roles},
@@ -270,6 +284,24 @@ func (d *Doctor) group(p Place[operation.GroupID]) func(context.Context) []Findi
 		}
 		return ok("%d different people could act now (%s)", len(people), p.For)
 	}
+}
+
+func (d *Doctor) card(c Card) func(context.Context) []Finding {
+	return func(ctx context.Context) []Finding {
+		note, err := c.Try(ctx)
+		switch {
+		case err != nil:
+			return trouble(err, "")
+		case note != "":
+			return []Finding{finding(Warn, "", "Slack takes it %s", note)}
+		default:
+			return ok("Slack takes it")
+		}
+	}
+}
+
+func notShown(context.Context) []Finding {
+	return []Finding{finding(Unknown, "", "not checked: Slack checks them only when somebody opens them")}
 }
 
 func (d *Doctor) secret(t runbook.Target) func(context.Context) []Finding {
