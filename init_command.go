@@ -89,9 +89,9 @@ func (c *initCommand) Run(ctx context.Context, io streams) error {
 	for _, g := range found.Groups {
 		n += len(g.Secrets)
 	}
-	fmt.Fprintf(io.out, "%s describes %s. Read it, then:\n  twokey config check --config %[1]s\n", c.ConfigFile, count(n, "secret"))
+	_, _ = fmt.Fprintf(io.out, "%s describes %s. Read it, then:\n  twokey config check --config %[1]s\n", c.ConfigFile, count(n, "secret"))
 	if _, err := LoadConfig(c.ConfigFile, io.getenv); err != nil {
-		fmt.Fprintf(io.out, "which says as yet:\n%s\n", err)
+		_, _ = fmt.Fprintf(io.out, "which says as yet:\n%s\n", err)
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (c *initCommand) ask(ctx context.Context, io streams) error {
 			if lines == nil {
 				lines = read(io.in)
 			}
-			fmt.Fprintf(io.err, "%s: ", q.text)
+			_, _ = fmt.Fprintf(io.err, "%s: ", q.text)
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -141,7 +141,7 @@ func (c *initCommand) ask(ctx context.Context, io streams) error {
 				case !more:
 					return misuse{fmt.Errorf("%s is missing, and nobody answers: %s", q.flag, q.text)}
 				default:
-					fmt.Fprintln(io.err, "That does not look like one.")
+					_, _ = fmt.Fprintln(io.err, "That does not look like one.")
 				}
 			}
 		}

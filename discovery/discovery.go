@@ -84,7 +84,7 @@ type Found struct {
 	Unpaired []Application // owned, and in no client id's parameter
 	// Whether the services, and the applications that the bot owns, were read.
 	Services, Applications bool
-	Troubles     []string // sentences: what could not be looked at, and why
+	Troubles               []string // sentences: what could not be looked at, and why
 }
 
 // Look finds out what it can. where is the path of the parameters, or a pattern of
