@@ -38,7 +38,7 @@ type Config struct {
 	Reminders  RemindersConfig
 	Digest     TaskConfig
 	Sweeps     TaskConfig
-	Checks     TaskConfig // of the policy
+	Checks     PolicyConfig
 	// Authenticators are those of the people who may confirm what takes a second factor.
 	Authenticators map[operation.UserID]operation.Authenticator
 	Targets        []runbook.Target   // in the file's order: servers, and their environments within
@@ -216,7 +216,7 @@ func WriteConfig(w io.Writer, c *Config) error {
 	fmt.Fprintf(&b, "codes       %s\n", describeCodes(c))
 	fmt.Fprintf(&b, "digest      %s\n", c.Digest)
 	fmt.Fprintf(&b, "sweeps      %s\n", c.Sweeps)
-	fmt.Fprintf(&b, "policy      %s\n", c.Checks)
+	fmt.Fprintf(&b, "policy      %s\n", describePolicy(c.Checks))
 	fmt.Fprintf(&b, "listen      %s\n", c.Listen)
 	fmt.Fprintf(&b, "acm         %s\n", describeRegions(c.Regions))
 	fmt.Fprintf(&b, "tls         %s\n", describeTLS(c.TLS))
@@ -294,6 +294,9 @@ func describeOverlap(t runbook.Target) string {
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if stem, ok := strings.CutSuffix(what, "y"); ok {
+		return fmt.Sprintf("%d %sies", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

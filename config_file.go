@@ -32,7 +32,7 @@ type configFile struct {
 	Reminders  remindersSection    `yaml:"reminders"`
 	Digest     taskSection         `yaml:"digest"`
 	Sweeps     taskSection         `yaml:"sweeps"`
-	Checks     taskSection         `yaml:"policy"`
+	Checks     policySection       `yaml:"policy"`
 	ACM        acmSection          `yaml:"certificates"`
 	TLS        tlsSection          `yaml:"tls"`
 	ServiceNow serviceNowSection   `yaml:"servicenow"`
@@ -132,9 +132,7 @@ func (r *configReader) config(f *configFile) *Config {
 	c.Reminders = r.reminders(f.Reminders, c)
 	c.Digest = r.task(f.Digest, "digest", defaultDigest, c)
 	c.Sweeps = r.task(f.Sweeps, "sweeps", defaultSweep, c)
-	if f.Checks.At.Line > 0 { // it needs permissions that nothing else does, so it is asked for
-		c.Checks = r.task(f.Checks, "policy", defaultChecks, c)
-	}
+	c.Checks = r.policy(f.Checks, c)
 	c.Targets = r.targets(f, c)
 	c.Authenticators = r.secondFactor(f.Factor, c.Targets)
 	c.Regions = r.regions(f.ACM)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twokey/twokey/integrations/aws"
+	"github.com/twokey/twokey/integrations/git"
+	"github.com/twokey/twokey/integrations/terraform"
 	"github.com/twokey/twokey/policy"
 )
 
@@ -58,5 +60,8 @@ func (c *policyCommand) Run(ctx context.Context, io streams) error {
 
 // newInspector ties the checks to what they look at.
 func newInspector(cfg *Config, cloud *aws.Client, now func() time.Time) *policy.Inspector {
-	return &policy.Inspector{Targets: cfg.Targets, Platform: cloud, Services: cloud, Trail: cloud, Bot: cloud.Role, Now: now}
+	return &policy.Inspector{
+		Targets: cfg.Targets, Platform: cloud, Services: cloud, Trail: cloud, Bot: cloud.Role, Now: now,
+		Repositories: cfg.Checks.Repositories, Checkouts: git.Checkouts{}, Scanner: git.Checkouts{}, Hosting: &cfg.Checks.GitHub, Code: terraform.Code{},
+	}
 }

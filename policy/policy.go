@@ -64,15 +64,15 @@ const (
 	NoPlainText  Check = "no-plain-text-secret" // and no revision that is active holds one
 )
 
-// Checks lists all checks in the order in which they are told, with what they demand.
-func Checks() []struct {
+// Demand is a check and what it demands.
+type Demand struct {
 	Check Check
 	Text  string
-} {
-	return []struct {
-		Check Check
-		Text  string
-	}{
+}
+
+// Checks lists the checks of the platform in the order in which they are told.
+func Checks() []Demand {
+	return []Demand{
 		{OwnReader, "Each service's execution role may read the service's own parameters."},
 		{OtherReader, "No other role may read them."},
 		{ActualReader, "Nobody else has read them."},
@@ -97,10 +97,20 @@ type Finding struct {
 
 // Report is the outcome of all checks.
 type Report struct {
-	At       time.Time `json:"at"`
-	Secrets  int       `json:"secrets"`  // that were looked at
-	Roles    int       `json:"roles"`    // whose permissions were simulated
-	Findings []Finding `json:"findings"` // in the order of the checks
+	At      time.Time `json:"at"`
+	Secrets int       `json:"secrets"` // that were looked at
+	Roles   int       `json:"roles"`   // whose permissions were simulated
+	// Repositories are those that were looked at.
+	Repositories int       `json:"repositories,omitempty"`
+	Findings     []Finding `json:"findings"` // in the order of the checks
+}
+
+// demands are those that the report is about.
+func (r Report) demands() []Demand {
+	if r.Repositories == 0 {
+		return Checks()
+	}
+	return append(Checks(), RepositoryChecks()...)
 }
 
 // Clean reports whether everything was looked at and is as demanded.
@@ -112,6 +122,12 @@ type Inspector struct {
 	Platform Platform
 	Services Services
 	Trail    Trail
+	// Repositories may be none; then what follows is not needed.
+	Repositories []Repository
+	Checkouts    Checkouts
+	Scanner      Scanner
+	Hosting      Hosting
+	Code         Code
 	// Bot returns the ARN of the role that the bot itself runs as: it must read the
 	// secrets to do its work.
 	Bot func(ctx context.Context) (string, error)
@@ -149,11 +165,12 @@ func (i *Inspector) Inspect(ctx context.Context) (Report, error) {
 	l.encryption(within)
 	l.readers(within)
 	l.reads(within)
+	l.repositories(within)
 	if err := ctx.Err(); err != nil {
 		return Report{}, err
 	}
 	order := map[Check]int{}
-	for n, c := range Checks() {
+	for n, c := range l.report.demands() {
 		order[c.Check] = n
 	}
 	slices.SortStableFunc(l.report.Findings, func(a, b Finding) int { return order[a.Check] - order[b.Check] })

@@ -17,7 +17,7 @@ func (r Report) WriteTable(w io.Writer) error {
 func (r Report) text() string {
 	var b strings.Builder
 	wrong, unchecked := 0, 0
-	for _, c := range Checks() {
+	for _, c := range r.demands() {
 		var mine []Finding
 		state := "ok"
 		for _, f := range r.Findings {
@@ -47,7 +47,7 @@ func (r Report) text() string {
 			fmt.Fprintf(&b, "             - %s\n               %s\n               → %s\n", strings.Join(about, ", "), f.Evidence, f.Remedy)
 		}
 	}
-	fmt.Fprintf(&b, "\n%s and %s were looked at: %d wrong, %d not checked.\n", count(r.Secrets, "secret"), count(r.Roles, "role"), wrong, unchecked)
+	fmt.Fprintf(&b, "\n%s were looked at: %d wrong, %d not checked.\n", r.looked(), wrong, unchecked)
 	return b.String()
 }
 
@@ -65,8 +65,8 @@ func (r Report) Summary() string {
 			wrong[f.Check]++
 		}
 	}
-	fmt.Fprintf(&b, "The policy, for %s and %s:\n", count(r.Secrets, "secret"), count(r.Roles, "role"))
-	for _, c := range Checks() {
+	fmt.Fprintf(&b, "The policy, for %s:\n", r.looked())
+	for _, c := range r.demands() {
 		state := "ok"
 		switch w, u := wrong[c.Check], unchecked[c.Check]; {
 		case w > 0 && u > 0:
@@ -92,9 +92,21 @@ func (r Report) Summary() string {
 	return strings.TrimSpace(b.String())
 }
 
+// looked says what was looked at.
+func (r Report) looked() string {
+	all := count(r.Secrets, "secret") + " and " + count(r.Roles, "role")
+	if r.Repositories > 0 {
+		all = count(r.Secrets, "secret") + ", " + count(r.Roles, "role") + " and " + count(r.Repositories, "repository")
+	}
+	return all
+}
+
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if stem, ok := strings.CutSuffix(what, "y"); ok {
+		return fmt.Sprintf("%d %sies", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
@@ -161,7 +173,7 @@ type (
 // "open", which is neither a failure nor good news.
 func (r Report) WriteSARIF(w io.Writer) error {
 	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "twokey policy", Rules: []sarifRule{}}}, Invocations: []sarifInvocation{{true, r.At.UTC().Format("2006-01-02T15:04:05Z")}}, Results: []sarifResult{}}
-	for _, c := range Checks() {
+	for _, c := range r.demands() {
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{string(c.Check), sarifText{c.Text}})
 	}
 	for _, f := range r.Findings {

@@ -78,7 +78,7 @@ func (c *Checks) leftover(f checks.Finding) operation.Leftover {
 
 // demand is what a check demands, in words.
 func demand(of checks.Check) string {
-	for _, c := range checks.Checks() {
+	for _, c := range append(checks.Checks(), checks.RepositoryChecks()...) {
 		if c.Check == of {
 			return c.Text
 		}

@@ -3,10 +3,12 @@ package terraform
 import (
 	"slices"
 	"strings"
+
+	"github.com/twokey/twokey/policy"
 )
 
 // A reader of HCL that knows blocks, attributes, strings and comments, and no more:
-// one question is asked of it, and hashicorp/hcl would add 2.2 MB to a
+// two questions are asked of it, and hashicorp/hcl would add 2.2 MB to a
 // program that is to stay small. What it does not understand it gives up on, and
 // then nothing counts as ignored, which is the safe side.
 
@@ -27,6 +29,68 @@ func lifecycles(source string) map[string]bool {
 		return nil
 	}
 	return found
+}
+
+// Code implements [policy.Code].
+type Code struct{}
+
+// Backends implements policy.Code: "backend" blocks of Terraform's and OpenTofu's, and
+// Terragrunt's "remote_state". Encryption that is not plainly said to be on counts as off.
+func (Code) Backends(source string) ([]policy.Backend, bool) {
+	found := map[string]*policy.Backend{}
+	var order []string
+	at := func(place, kind string) *policy.Backend {
+		if found[place] == nil {
+			found[place] = &policy.Backend{}
+			order = append(order, place)
+		}
+		if kind != "" {
+			found[place].Kind = kind
+		}
+		return found[place]
+	}
+	s := &scanner{src: source}
+	s.block = func(path []string) {
+		if kind, ok := strings.CutPrefix(path[len(path)-1], "backend "); ok && len(path) == 2 && path[0] == "terraform" {
+			at(kind, kind)
+		}
+	}
+	s.body(nil, func(path []string, expr []token) {
+		switch {
+		case len(path) == 3 && path[0] == "terraform" && strings.HasPrefix(path[1], "backend ") && path[2] == "encrypt":
+			at(strings.TrimPrefix(path[1], "backend "), "").Encrypted = isTrue(expr)
+		case len(path) == 2 && path[0] == "remote_state" && path[1] == "backend" && len(expr) == 1:
+			at("remote_state", expr[0].text)
+		case len(path) == 2 && path[0] == "remote_state" && path[1] == "config":
+			at("remote_state", "").Encrypted = saysEncrypt(expr)
+		}
+	})
+	if s.lost {
+		return nil, false
+	}
+	var out []policy.Backend
+	for _, place := range order {
+		out = append(out, *found[place])
+	}
+	return out, true
+}
+
+func isTrue(expr []token) bool { return len(expr) == 1 && expr[0] == token{word, "true"} }
+
+// saysEncrypt looks for encrypt = true in an object, at its first level.
+func saysEncrypt(expr []token) bool {
+	depth := 0
+	for i, t := range expr {
+		switch {
+		case t.kind == mark && strings.Contains("{[(", t.text):
+			depth++
+		case t.kind == mark && strings.Contains("}])", t.text):
+			depth--
+		case depth == 1 && t.text == "encrypt" && t.kind != mark && i+2 < len(expr) && (expr[i+1].text == "=" || expr[i+1].text == ":"):
+			return expr[i+2] == token{word, "true"}
+		}
+	}
+	return false
 }
 
 // ignoresValue reads "all" or a list with "value" in it.
@@ -68,9 +132,10 @@ type token struct {
 }
 
 type scanner struct {
-	src  string
-	pos  int
-	lost bool // what follows is not understood
+	src   string
+	pos   int
+	lost  bool                // what follows is not understood
+	block func(path []string) // is shown each block's header; nil: nobody asks
 }
 
 // body reads blocks and attributes up to a closing brace, and shows each attribute.
@@ -93,7 +158,11 @@ func (s *scanner) body(path []string, attribute func(path []string, expr []token
 		}
 		switch t {
 		case token{mark, "{"}:
-			s.body(append(slices.Clone(path), header), attribute)
+			inside := append(slices.Clone(path), header)
+			if s.block != nil {
+				s.block(inside)
+			}
+			s.body(inside, attribute)
 		case token{mark, "="}:
 			attribute(append(slices.Clone(path), header), s.expression())
 		default:
