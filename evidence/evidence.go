@@ -54,6 +54,7 @@ type drawn struct {
 	entries    []operation.Entry     // of them all, and all others of the window, in order
 	refusals   []operation.Entry     // of the window
 	steps      []operation.Entry     // steps and undos of the operations
+	found      []operation.Entry     // what checks and sweeps found in the window, and what was closed
 	total      int                   // entries of the whole record
 }
 
@@ -131,6 +132,8 @@ func draw(ctx context.Context, m Material) (*drawn, error) {
 		switch {
 		case e.Outcome == operation.Refused && d.inWindow(e):
 			d.refusals = append(d.refusals, e)
+		case (e.Step == operation.StepLeftover || e.Step == operation.StepLeftoverGone) && d.inWindow(e):
+			d.found = append(d.found, e)
 		case e.Step != "" && e.Operation != "":
 			d.steps = append(d.steps, e)
 		}
@@ -174,6 +177,7 @@ func (d *drawn) files(ctx context.Context) (map[string][]byte, error) {
 	for name, rows := range map[string][][]string{
 		"inventory.csv": d.inventoryRows(), "access.csv": d.accessRows(), "operations.csv": operationRows(d.operations),
 		"drills.csv": operationRows(drills(d.operations)), "steps.csv": entryRows(d.steps), "refusals.csv": entryRows(d.refusals), "findings.csv": d.findingRows(),
+		"findings-over-time.csv": entryRows(d.found),
 	} {
 		if files[name], err = table(rows); err != nil {
 			return nil, err

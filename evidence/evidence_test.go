@@ -93,6 +93,7 @@ func (y *year) rotation(month int) {
 	y.now = y.now.Add(24 * time.Hour)
 	from = op.State
 	op.State, op.EndedAt = operation.Succeeded, y.now
+	must(y.t, y.store.Record(y.t.Context(), []operation.Entry{{At: y.now, Secret: op.Secret, Outcome: operation.Noted, Step: operation.StepLeftover, Text: "the parameter is a String"}}))
 	y.change(&op, from, entry(operation.Entry{Step: "Prove the new secret", Outcome: operation.Verified, Text: "5 tokens"}), entry(operation.Entry{Event: operation.Finish, State: operation.Succeeded, Outcome: operation.Noted}))
 }
 
@@ -167,6 +168,9 @@ func TestTheEvidenceTellsTheWindowAndTheWholeOfWhatHappenedInIt(t *testing.T) {
 	if steps := rowsOf(t, dir, "steps.csv"); len(steps) != 2 || steps[1][5] != "Prove the new secret" || steps[1][6] != "verified" {
 		t.Errorf("steps %q", steps)
 	}
+	if found := rowsOf(t, dir, "findings-over-time.csv"); len(found) != 2 || found[1][1][:7] != "2026-02" || found[1][9] != "the parameter is a String" {
+		t.Errorf("findings over time %q", found)
+	}
 	var verdicts []string
 	for _, row := range rowsOf(t, dir, "inventory.csv")[1:] {
 		verdicts = append(verdicts, row[11])
@@ -175,7 +179,7 @@ func TestTheEvidenceTellsTheWindowAndTheWholeOfWhatHappenedInIt(t *testing.T) {
 		t.Errorf("24 months: %q, want %q", verdicts, want)
 	}
 	for name, wants := range map[string][]string{
-		"README.md":     {"1 yes, 2 no, 1 unknown", "SC.03.07", "SC.03.02", "SC.01.19", "15, of which 5 are shown"},
+		"README.md":     {"1 yes, 2 no, 1 unknown", "SC.03.07", "SC.03.02", "SC.01.19", "18, of which 6 are shown"},
 		"operations.md": {`yearly \| row \|`, `Bob \| \<b\>`, "- Change: CHG0000002", "Prove the new secret"},
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
@@ -188,7 +192,7 @@ func TestTheEvidenceTellsTheWindowAndTheWholeOfWhatHappenedInIt(t *testing.T) {
 	}
 	record, err := os.ReadFile(filepath.Join(dir, "record.jsonl"))
 	must(t, err)
-	if strings.Contains(string(record), "op1") || strings.Contains(string(record), "op3") || strings.Count(string(record), "\n") != 15 {
+	if strings.Contains(string(record), "op1") || strings.Contains(string(record), "op3") || strings.Count(string(record), "\n") != 18 {
 		t.Errorf("the record shows what is not of the window:\n%s", record)
 	}
 }
@@ -271,8 +275,8 @@ func TestWhoCanSignTheManifestStillCannotRewriteTheRecord(t *testing.T) {
 		"an entry is changed":   {func(dir string) { replace(t, dir, "record.jsonl", "5 tokens", "9 tokens") }, "not the one that was recorded"},
 		"an entry is left out":  {func(dir string) { must(t, writeLines(dir, slices.Delete(lines(dir), 6, 7))) }, "are not those that were signed"},
 		"entries are cut off":   {func(dir string) { must(t, writeLines(dir, lines(dir)[:12])) }, "and the record has 12"},
-		"a step is made up":     {func(dir string) { replace(t, dir, "steps.json", "5 tokens", "9 tokens") }, "steps.json: entry 9 is not in the record"},
-		"a refusal is softened": {func(dir string) { replace(t, dir, "refusals.json", "same_person", "lapsed") }, "refusals.json: entry 7 is not in the record"},
+		"a step is made up":     {func(dir string) { replace(t, dir, "steps.json", "5 tokens", "9 tokens") }, "steps.json: entry 11 is not in the record"},
+		"a refusal is softened": {func(dir string) { replace(t, dir, "refusals.json", "same_person", "lapsed") }, "refusals.json: entry 8 is not in the record"},
 		"another approver":      {func(dir string) { replace(t, dir, "operations.json", "bob-id", "carol-id") }, "another person as the one who confirmed"},
 		"another requester":     {func(dir string) { replace(t, dir, "operations.json", "alice-id", "carol-id") }, "another person as the one who asked"},
 		"another change":        {func(dir string) { replace(t, dir, "operations.json", "CHG0000002", "CHG0000009") }, `the record has the change "CHG0000002"`},

@@ -28,7 +28,7 @@ func (d *drawn) readme() []byte {
 	line("| control | read as | files |\n|---|---|---|")
 	line("| SC.03.07 | secrets have a limited age and are rotated | `inventory.csv` (age of each against 24 months), `operations.csv`, `steps.csv` (each rotation's proofs), `operations.md` |")
 	line("| SC.03.02 | access: nobody changes a secret alone, and only who may | `access.csv` (who may ask and confirm), `operations.csv` (who did), `refusals.csv` (who was refused, and by which rule) |")
-	line("| SC.01.19 | what was done can be shown, and is as it was | `record.jsonl`, `checkpoints.txt`, `MANIFEST.sha256`, `MANIFEST.sig`, `check.go`; `drills.csv` (that an emergency is practised), `findings.csv` |")
+	line("| SC.01.19 | what was done can be shown, and is as it was | `record.jsonl`, `checkpoints.txt`, `MANIFEST.sha256`, `MANIFEST.sig`, `check.go`; `drills.csv` (that an emergency is practised), `findings.csv`, `findings-over-time.csv` |")
 	line("\n## How to check it")
 	line("1. `sh check.sh` compares every file with the manifest. It needs sha256sum and nothing else.")
 	line("2. `go run check.go '<verifier key>'` also checks the signatures, computes the record's hashes anew and compares the tables with it. It needs Go, no network, and reads in one sitting. The verifier key is the one line of `verifier.pub`; take it from another source, such as the configuration's repository: whoever forged this folder would have put a key of theirs into it.")
@@ -45,6 +45,7 @@ func (d *drawn) readme() []byte {
 		{"`inventory.csv`, `.json`", "all that expires, as of the time of writing"},
 		{"`access.csv`", "the configuration of who may ask and confirm, as of the time of writing"},
 		{"`findings.csv`", "what was not as it should be at the time of writing, and what could not be read"},
+		{"`findings-over-time.csv`", "what the policy's checks and the sweeps found in the window, as it was told and as it was closed"},
 		{"`record.jsonl`", "the record: shown entries, and the hashes of the others"},
 		{"`checkpoints.txt`", "the record's signed heads"},
 	} {
