@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useState, type ReactNode } from "react";
+import { flushSync } from "react-dom";
 import { Names } from "./blocks";
 import { Avatar, Conversation, Home, type Place } from "./chat";
 import { Ahead } from "./dates";
@@ -60,7 +61,7 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
     if (text !== undefined) {
       setDrafts((old) => ({ ...old, [draftKey()]: text }));
     }
-    focusSoon("[data-composer=channel]");
+    focusOn("[data-composer=channel]");
   };
   const spots: Spot[] = [...channels.map((c): Spot => ({ kind: "channel", id: c.id })), { kind: "app", tab: "messages" }];
   useShortcuts({
@@ -71,12 +72,12 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
       if (last?.thread_ts) {
         setThread(last.thread_ts);
         setPane("chat");
-        focusSoon(".thread .messages");
+        focusOn(".thread .messages");
       }
     },
     i: () => {
       setPane("systems");
-      focusSoon(".systems [role=tab][aria-selected=true]");
+      focusOn(".systems [role=tab][aria-selected=true]");
     },
     h: () => go({ kind: "app", tab: "home" }),
     c: () => {
@@ -113,7 +114,7 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
           if (ops && !(spot.kind === "channel" && spot.id === ops.id)) {
             go({ kind: "channel", id: ops.id });
             setDrafts((old) => ({ ...old, [[me, ops.id, undefined].join("/")]: text }));
-            focusSoon("[data-composer=channel]");
+            focusOn("[data-composer=channel]");
           } else {
             compose(text);
           }
@@ -132,7 +133,7 @@ function Workspace({ world, chat }: { world: World; chat: Chat }) {
             go({ kind: "channel", id: ops.id });
             const card = operations(chat, me).find((m) => m.ts === ts);
             setThread(card?.thread_ts ?? "");
-            focusSoon(`${card?.thread_ts ? ".thread" : ".chat"} [data-ts="${ts}"] button.bk:not(.tools *)`);
+            focusOn(`${card?.thread_ts ? ".thread" : ".chat"} [data-ts="${ts}"] button.bk:not(.tools *)`);
           }
         }}
       />
@@ -203,16 +204,16 @@ function placeOf(chat: Chat, spot: Spot, me: string): Place {
 const operationsChannel = (chat: Chat, me: string) => chat.channels.find((c) => !c.im && c.members.includes(me));
 const operations = (chat: Chat, me: string) => seen(chat, operationsChannel(chat, me)?.id, me);
 
-// focusSoon focuses what is not there yet.
-function focusSoon(selector: string) {
-  setTimeout(() => {
-    const e = document.querySelector<HTMLElement>(selector);
-    e?.focus();
-    e?.scrollIntoView({ block: "nearest" });
-    if (e instanceof HTMLTextAreaElement) {
-      e.setSelectionRange(e.value.length, e.value.length);
-    }
-  }, 0);
+// focusOn draws what was just changed and focuses a part of it, before the next key
+// arrives: what somebody types at once belongs there.
+function focusOn(selector: string) {
+  flushSync(() => {});
+  const e = document.querySelector<HTMLElement>(selector);
+  e?.focus();
+  e?.scrollIntoView({ block: "nearest" });
+  if (e instanceof HTMLTextAreaElement) {
+    e.setSelectionRange(e.value.length, e.value.length);
+  }
 }
 
 // Unread counts what somebody has not seen: all of it, and what is addressed to them.
