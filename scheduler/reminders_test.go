@@ -250,17 +250,17 @@ func TestEveryDueStageIsToldOnceWhateverHappens(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		address := "sqlite:" + filepath.Join(t.TempDir(), "twokey.db")
-		livesAreTold(t, 60, openStore(t, address), openStore(t, address))
+		livesAreTold(t, 20, openStore(t, address), openStore(t, address))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		address := need.Postgres(t)
-		livesAreTold(t, 25, openStore(t, address), openStore(t, address))
+		livesAreTold(t, 10, openStore(t, address), openStore(t, address))
 	})
 }
 
 // livesAreTold plays so many cases, and more only to make a failing one smaller:
-// each takes a second, since every commit waits for the disk.
+// each takes seconds, since every commit waits for the disk.
 func livesAreTold(t *testing.T, cases int, replicas ...*store.Store) {
 	n, failed := 0, false
 	rapid.Check(t, func(rt *rapid.T) {
