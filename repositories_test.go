@@ -143,6 +143,7 @@ func TestWhatIsWrongWithARepositoryIsFound(t *testing.T) {
 		}, policy.NoEnvCopied, "COPY --chown=1:1 app .env /srv/", false},
 		"an image with a .env, in brackets": {func(c *checkout) { c.keep("Dockerfile", "FROM scratch\nADD [\"conf/.env.prod\", \"/srv/\"]\n") }, policy.NoEnvCopied, "conf/.env.prod", false},
 		"no hook":                           {func(c *checkout) { c.keep(".pre-commit-config.yaml", "repos: []\n") }, policy.ScannedBefore, "No pre-commit hook", false},
+		"a hook that cannot be read":        {func(c *checkout) { _ = os.Remove(filepath.Join(c.dir, ".pre-commit-config.yaml")) }, policy.ScannedBefore, "Not checked", true},
 		"a pipeline that scans for nothing": {func(c *checkout) { c.keep(".github/workflows/ci.yml", "jobs: {}\n") }, policy.ScannedInCI, "No pipeline", false},
 		"a state in plain text": {func(c *checkout) {
 			c.keep("infra/main.tf", "terraform {\n  backend \"s3\" {\n    bucket = \"state\"\n  }\n}\n")

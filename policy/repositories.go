@@ -82,11 +82,11 @@ func RepositoryChecks() []Demand {
 	return []Demand{
 		{NoLeaks, "No commit holds a secret, as far as gitleaks knows one."},
 		{EnvIgnored, "Git ignores .env files, and keeps none."},
-		{NoEnvCopied, "No Dockerfile copies a .env file into an image."},
-		{ScannedBefore, "A pre-commit hook looks for secrets."},
-		{ScannedInCI, "CI looks for secrets."},
+		{NoEnvCopied, "No Dockerfile copies a .env file into an image by its name."},
+		{ScannedBefore, "A pre-commit hook names a program that looks for secrets."},
+		{ScannedInCI, "A pipeline names a program that looks for secrets."},
 		{Protected, "GitHub's secret scanning and push protection are on."},
-		{StateEncrypted, "Terraform's state is kept encrypted."},
+		{StateEncrypted, "Every backend that Terraform's code names encrypts the state, and none is kept here."},
 	}
 }
 
@@ -231,16 +231,29 @@ func copies(dockerfile string) map[int]string {
 // pipelines looks for what scans before a commit and in CI.
 func (l *look) pipelines(r Repository, files []string) {
 	before, inCI := false, false
+	var unread error // a file that could be the one
 	for _, file := range files {
 		hook := file == ".pre-commit-config.yaml" || file == ".pre-commit-config.yml" || file == "lefthook.yml" || strings.HasPrefix(file, ".husky/") || strings.HasPrefix(file, ".githooks/")
 		if !hook && !isPipeline(file) {
 			continue
 		}
 		src, err := l.Checkouts.Read(r.Path, file)
-		if err != nil || !scanners().Match(src) {
+		if err != nil {
+			unread = fmt.Errorf("read %s: %w", file, err)
+			continue
+		}
+		if !scanners().Match(src) {
 			continue // another may
 		}
 		before, inCI = before || hook, inCI || !hook
+	}
+	if unread != nil && (!before || !inCI) {
+		for check, found := range map[Check]bool{ScannedBefore: before, ScannedInCI: inCI} {
+			if !found {
+				l.notChecked(r, check, unread, "Let the file be read.")
+			}
+		}
+		return
 	}
 	if !before {
 		l.of(r, Finding{Check: ScannedBefore, Evidence: "No pre-commit hook that is kept in the repository looks for secrets.", Remedy: "Add gitleaks to .pre-commit-config.yaml, and have everybody run pre-commit install."})

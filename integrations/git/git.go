@@ -27,8 +27,13 @@ const maxFile = 4 << 20
 func run(ctx context.Context, checkout, program string, words ...string) (string, int, error) {
 	cmd := exec.CommandContext(ctx, program, words...)
 	cmd.Dir = checkout
-	// A checkout's own settings name programs; nothing of git that is used here needs one.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C"}
+	// A checkout's own settings can name programs that git runs; these two are switched
+	// off, for the git that gitleaks runs as well. Whose checkouts are looked at is trusted
+	// otherwise.
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C",
+		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=core.fsmonitor", "GIT_CONFIG_VALUE_0=false", "GIT_CONFIG_KEY_1=core.hooksPath", "GIT_CONFIG_VALUE_1=/dev/null",
+	}
 	var out, trouble bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &trouble
 	err := cmd.Run()
@@ -42,14 +47,9 @@ func run(ctx context.Context, checkout, program string, words ...string) (string
 	return out.String(), 0, nil
 }
 
-// git runs git with the settings switched off by which a checkout could run programs.
-func git(ctx context.Context, checkout string, words ...string) (string, int, error) {
-	return run(ctx, checkout, "git", append([]string{"-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"}, words...)...)
-}
-
 // Files implements policy.Checkouts.
 func (Checkouts) Files(ctx context.Context, checkout string) ([]string, error) {
-	out, _, err := git(ctx, checkout, "ls-files", "-z")
+	out, _, err := run(ctx, checkout, "git", "ls-files", "-z")
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (Checkouts) Files(ctx context.Context, checkout string) ([]string, error) {
 
 // Ignores implements policy.Checkouts.
 func (Checkouts) Ignores(ctx context.Context, checkout, file string) (bool, error) {
-	_, code, err := git(ctx, checkout, "check-ignore", "--quiet", "--no-index", "--", file)
+	_, code, err := run(ctx, checkout, "git", "check-ignore", "--quiet", "--no-index", "--", file)
 	if code == 1 {
 		return false, nil
 	}
