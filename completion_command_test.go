@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twokey/twokey/internal/need"
 )
 
 func completion(t *testing.T, shell string) string {
@@ -20,10 +22,7 @@ func completion(t *testing.T, shell string) string {
 }
 
 func TestBashCompletesCommandsAndFlags(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("there is no bash")
-	}
+	bash := need.Program(t, "bash", "apt-get install bash (Debian)")
 	script := filepath.Join(t.TempDir(), "twokey.bash")
 	if err := os.WriteFile(script, []byte(completion(t, "bash")), 0o600); err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ sharepoint/prod has 1 key
 
 func TestAnEmergencySurvivesADeathInTheMiddleOfEachCall(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes minutes")
+		t.Skip("takes minutes; leave out -short")
 	}
 	t.Setenv("AWS_ACCESS_KEY_ID", "TWOKEYSANDBOX0001")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")

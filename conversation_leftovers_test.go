@@ -102,19 +102,7 @@ func (c *conversation) leftoverOf(name string) (slack.Message, error) {
 }
 
 func (c *conversation) clicksLeftover(a []string) error {
-	var m slack.Message
-	var action slack.Action
-	err := c.until(c.patience, func() (err error) {
-		if m, err = c.leftoverOf(a[2]); err == nil {
-			action, err = button(m, a[1])
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	r, err := c.box.Slack.Click(a[0], "#platform-ops", m.TS, action.ActionID)
-	return c.acted(a[0], r, err)
+	return c.clicksOn(a[0], a[1], func() (slack.Message, error) { return c.leftoverOf(a[2]) })
 }
 
 func (c *conversation) leftoverShows(a []string) error {

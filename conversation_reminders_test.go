@@ -84,19 +84,24 @@ func (c *conversation) scheduleBegan([]string) error {
 }
 
 func (c *conversation) clicksReminder(a []string) error {
+	return c.clicksOn(a[0], a[1], func() (slack.Message, error) { return c.reminderOf(a[2]) })
+}
+
+// clicksOn presses a button of a message when both are there.
+func (c *conversation) clicksOn(user, called string, find func() (slack.Message, error)) error {
 	var m slack.Message
 	var action slack.Action
 	err := c.until(c.patience, func() (err error) {
-		if m, err = c.reminderOf(a[2]); err == nil {
-			action, err = button(m, a[1])
+		if m, err = find(); err == nil {
+			action, err = button(m, called)
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r, err := c.box.Slack.Click(a[0], "#platform-ops", m.TS, action.ActionID)
-	return c.acted(a[0], r, err)
+	r, err := c.box.Slack.Click(user, "#platform-ops", m.TS, action.ActionID)
+	return c.acted(user, r, err)
 }
 
 // forgesReminder clicks with a reminder's value on a card that is not its own.

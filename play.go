@@ -51,22 +51,7 @@ func (p *play) rotate(ctx context.Context) error {
 	p.say("The card, as everybody in %s reads it:", playChannel)
 	p.quote(card.Text)
 
-	if err := p.refused(ctx, "alice", card.TS, bot.ActionConfirm); err != nil {
-		return err
-	}
-	if err := p.click("bob", card.TS, bot.ActionConfirm); err != nil {
-		return err
-	}
-	p.say("The thread under the card:")
-	if err := p.untilThread(ctx, playChannel, card.TS, "the overlap to begin", "lives on until"); err != nil {
-		return err
-	}
-	if err := p.quiet(ctx, card.TS); err != nil {
-		return err
-	}
-	p.say("The sandbox's clock jumps 24 hours: the overlap is over.")
-	p.box.Clock.Advance(24*time.Hour + time.Minute)
-	if err := p.untilThread(ctx, playChannel, card.TS, "the end", "go.sum database tree"); err != nil {
+	if err := p.confirmed(ctx, card.TS); err != nil {
 		return err
 	}
 	return p.judge(ctx, true)
@@ -284,4 +269,25 @@ func (p *play) until(ctx context.Context, limit time.Duration, what string, cond
 			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
 	}
+}
+
+// confirmed plays a rotation from its card to its end: alice cannot confirm what she
+// asked for, bob can, and the clock jumps over the overlap.
+func (p *play) confirmed(ctx context.Context, card string) error {
+	if err := p.refused(ctx, "alice", card, bot.ActionConfirm); err != nil {
+		return err
+	}
+	if err := p.click("bob", card, bot.ActionConfirm); err != nil {
+		return err
+	}
+	p.say("The thread under the card:")
+	if err := p.untilThread(ctx, playChannel, card, "the overlap to begin", "lives on until"); err != nil {
+		return err
+	}
+	if err := p.quiet(ctx, card); err != nil {
+		return err
+	}
+	p.say("The sandbox's clock jumps 24 hours: the overlap is over.")
+	p.box.Clock.Advance(24*time.Hour + time.Minute)
+	return p.untilThread(ctx, playChannel, card, "the end", "go.sum database tree")
 }

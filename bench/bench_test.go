@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -37,10 +36,9 @@ func TestManyRotationsAreMeasuredAgainstTheVendorsLimits(t *testing.T) {
 }
 
 func TestAnEmergencyIsMeasuredAgainstTheScript(t *testing.T) {
-	for _, tool := range []string{"aws", "curl", "jq", "bash"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("the script needs %s, and there is none", tool)
-		}
+	need.Program(t, "aws", "pip install awscli")
+	for _, tool := range []string{"curl", "jq", "bash"} {
+		need.Program(t, tool, "apt-get install "+tool+" (Debian)")
 	}
 	b := emergencyBenchmark{Runs: 1, Latency: time.Millisecond, Poll: 1}
 	measured := measure(t, &b)
