@@ -16,7 +16,7 @@ import (
 // build makes the program as the Dockerfile does, and returns its path.
 func build(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "twokey")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w -buildid=", "-o", path, "github.com/twokey/twokey")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w -buildid=", "-gcflags=github.com/...=-l", "-o", path, "github.com/twokey/twokey")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
