@@ -10,6 +10,8 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/twokey/twokey/operation"
 )
 
 // Tick is work that recurs. A tick only asks what is to be done: it may come late
@@ -27,11 +29,15 @@ type Tick struct {
 // tickArgs are stored by River.
 type tickArgs struct {
 	Name string `json:"name"`
+	// Claim is how often the tick was claimed when it was asked for. River takes the job
+	// of a process that died to be running for as long as a tick may take, and would let
+	// nobody ask again meanwhile.
+	Claim int64 `json:"claim"`
 }
 
 func (tickArgs) Kind() string { return "tick" }
 
-// InsertOpts keeps one tick of a name on its way, whoever asks for it.
+// InsertOpts keeps one tick of a name and claim on its way, whoever asks for it.
 func (tickArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: tickQueue, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
@@ -91,13 +97,44 @@ func (s *Store) answer(ctx context.Context, name string) error {
 		if t.Next(answered).After(now) {
 			return nil
 		}
+		claim, err := s.claimTick(ctx, name, answered)
+		if errors.Is(err, operation.ErrStale) {
+			return nil // it is being answered, or was meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("claim the tick %s: %w", name, err)
+		}
+		defer s.claims.drop(tickClaim(name))
 		if err := t.Do(ctx, now); err != nil {
-			return err
+			return errors.Join(err, s.releaseTick(ctx, name, claim))
 		}
 		_, err = s.db.ExecContext(ctx, "UPDATE ticks SET answered_at = $1 WHERE name = $2 AND answered_at < $1", micros(now), name)
-		return err
+		return errors.Join(err, s.releaseTick(ctx, name, claim))
 	}
 	return nil // of a schedule that another replica has and this one has not
+}
+
+func tickClaim(name string) string { return "tick " + name }
+
+// claimTick keeps others from answering a tick for as long as this process lives;
+// ErrStale means that somebody answers it already, or has done so since it was read.
+func (s *Store) claimTick(ctx context.Context, name string, answered time.Time) (claim int64, err error) {
+	err = s.db.QueryRowContext(ctx, "UPDATE ticks SET claim = claim + 1, claimed_until = $1 WHERE name = $2 AND claimed_until <= $3 AND answered_at = $4 RETURNING claim",
+		micros(until(tickTime)), name, micros(time.Now()), micros(answered)).Scan(&claim)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, operation.ErrStale
+	}
+	if err == nil {
+		s.claims.keep(tickClaim(name), tickTime, "UPDATE ticks SET claimed_until = $1 WHERE name = $2 AND claim = $3", name, claim)
+	}
+	return claim, err
+}
+
+// releaseTick lets it be asked for again.
+func (s *Store) releaseTick(ctx context.Context, name string, claim int64) error {
+	s.claims.drop(tickClaim(name))
+	_, err := s.db.ExecContext(context.WithoutCancel(ctx), "UPDATE ticks SET claimed_until = 0 WHERE name = $1 AND claim = $2", name, claim)
+	return err
 }
 
 // answered is the instant up to which a tick was answered: now, when it is new.
@@ -129,6 +166,7 @@ func (s *Store) TickAnswered(ctx context.Context, name string) (time.Time, error
 type watched struct {
 	due   time.Time // when it is due next
 	asked time.Time // for which instant it was asked for
+	claim int64     // how often it was claimed then
 	at    time.Time // when, by the machine's clock
 }
 
@@ -149,11 +187,19 @@ func (s *Store) watchTicks(ctx context.Context) error {
 			continue
 		}
 		w.due = t.Next(answered)
-		if now.Before(w.due) || w.asked.Equal(w.due) && time.Since(w.at) < askAgain {
+		if now.Before(w.due) {
 			continue
 		}
-		w.asked, w.at = w.due, time.Now()
-		if _, err := s.river.Insert(ctx, tickArgs{Name: t.Name}, nil); err != nil {
+		var claim, until int64
+		if err := s.db.QueryRowContext(ctx, "SELECT claim, claimed_until FROM ticks WHERE name = $1", t.Name).Scan(&claim, &until); err != nil {
+			errs = append(errs, fmt.Errorf("read who answers %s: %w", t.Name, err))
+			continue
+		}
+		if until > micros(time.Now()) || w.asked.Equal(w.due) && w.claim == claim && time.Since(w.at) < askAgain {
+			continue
+		}
+		w.asked, w.claim, w.at = w.due, claim, time.Now()
+		if _, err := s.river.Insert(ctx, tickArgs{Name: t.Name, Claim: claim}, nil); err != nil {
 			errs = append(errs, fmt.Errorf("ask for the tick %s: %w", t.Name, err))
 		}
 	}
