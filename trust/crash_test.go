@@ -72,6 +72,7 @@ func sweeps() []sweep {
 			)
 		}
 	}
+	out = append(append(out, reminderSweeps()...), socketSweeps()...)
 	return append(out, sweep{short("sqlite", 1, rotation()), copying(), atCommits(), 1})
 }
 
@@ -116,11 +117,7 @@ func number(t *testing.T, name string, fallback uint64) uint64 {
 }
 
 func TestWhateverCrashesNothingIsLostLeftBehindOrToldTwice(t *testing.T) {
-	program, err := build(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &suite{t: t, program: program, seed: number(t, "TWOKEY_TRUST_SEED", 1), lists: map[string]*list{},
+	s := &suite{t: t, seed: number(t, "TWOKEY_TRUST_SEED", 1), lists: map[string]*list{},
 		slots: make(chan struct{}, number(t, "TWOKEY_TRUST_PARALLEL", 16))}
 	g, ctx := errgroup.WithContext(t.Context())
 	all := sweeps()
@@ -142,10 +139,10 @@ func TestWhateverCrashesNothingIsLostLeftBehindOrToldTwice(t *testing.T) {
 
 // suite runs sweeps, many plays at a time: they mostly wait.
 type suite struct {
-	t       *testing.T
-	program string
-	seed    uint64
-	slots   chan struct{}
+	t        *testing.T
+	programs programs
+	seed     uint64
+	slots    chan struct{}
 
 	mu    sync.Mutex
 	lists map[string]*list
@@ -191,6 +188,16 @@ func (s *suite) run(ctx context.Context, sw sweep) []result {
 	return out
 }
 
+// program is the bot that a story needs.
+func (s *suite) program(t *testing.T, tale story) string {
+	t.Helper()
+	path, err := s.programs.with(tale.hands, s.t.TempDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // undisturbed plays once without breaking anything, and lists what can be broken.
 func (s *suite) undisturbed(t *testing.T, where setting) *list {
 	t.Helper()
@@ -207,7 +214,7 @@ func (s *suite) undisturbed(t *testing.T, where setting) *list {
 		s.slots <- struct{}{}
 		defer func() { <-s.slots }()
 		where.overlap = 3 * time.Second
-		w := newWorld(t, s.program, where)
+		w := newWorld(t, s.program(t, where.story), where)
 		began := time.Now()
 		r := s.perform(t, w, func() {})
 		l.calls, l.commits = callPoints(w.box.Conditions.Calls(), began), w.watch.count()
@@ -223,7 +230,7 @@ func (s *suite) undisturbed(t *testing.T, where setting) *list {
 func (s *suite) one(t *testing.T, sw sweep, p point) result {
 	where := sw.setting
 	where.seed = s.seed + uint64(p.number)
-	w := newWorld(t, s.program, where)
+	w := newWorld(t, s.program(t, where.story), where)
 	r := s.perform(t, w, func() { sw.how.set(w, p) })
 	r.point, r.reached = p, w.strikes.Load() > 0
 	report(t, w, sw.String()+" "+p.String(), r)

@@ -32,10 +32,12 @@ const (
 	copyWhole     invariant = "copied files recover"
 	clean         invariant = "no race, no panic"
 	contained     invariant = "the leak is contained"
+	calendar      invariant = "reminded as a calendar says"
+	paced         invariant = "one message a second"
 )
 
 func invariants() []invariant {
-	return []invariant{alwaysWorking, oneKey, noPending, noOrphan, usedOnce, toldOnce, recordWhole, stateTrue, nothingLost, wentOn, copyWhole, clean, contained}
+	return []invariant{alwaysWorking, oneKey, noPending, noOrphan, usedOnce, toldOnce, recordWhole, stateTrue, nothingLost, wentOn, copyWhole, clean, contained, calendar, paced}
 }
 
 // longest is how long people may wait for the next sign of life after a crash:
@@ -101,6 +103,9 @@ func (w *world) judgeAll(ctx context.Context, d deeds, played error) ([]breach, 
 	}
 	j.state()
 	j.containment()
+	if j.w.story.judge != nil {
+		j.w.story.judge(ctx, j)
+	}
 	j.record(ctx)
 	if still := w.watch.still(); still > longest {
 		j.breach(wentOn, "%s without a sign of life", still.Round(time.Second))
@@ -149,7 +154,11 @@ func (j *judge) gather(ctx context.Context) error {
 // platform judges what is left in Entra, SSM and ECS, without asking the bot.
 func (j *judge) platform() {
 	// An emergency ends with a service that works, and cannot help that it did not.
-	if gaps := j.w.box.Probe.Look().Gaps(); len(gaps) > 0 && j.w.thief == nil {
+	gaps := j.w.box.Probe.Look().Gaps()
+	for _, s := range j.w.story.lapses {
+		delete(gaps, s) // which the reminders say
+	}
+	if len(gaps) > 0 && j.w.thief == nil {
 		j.breach(alwaysWorking, "%+v", gaps)
 	}
 	verdict, err := j.w.box.Check(secret)

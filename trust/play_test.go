@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,10 +23,16 @@ const (
 // story is what happens in a play, and how it has to end.
 type story struct {
 	name    string
-	command string           // alice's
-	confirm string           // the button by which bob turns the second key
-	kinds   []operation.Kind // of the operations, in the order in which they are asked for
-	set     func(*world)     // what is wrong in the world from the start
+	command string                        // alice's
+	confirm string                        // the button by which bob turns the second key
+	kinds   []operation.Kind              // of the operations, in the order in which they are asked for
+	set     func(*world)                  // what is wrong in the world from the start
+	hands   hands                         // which clock of the bot the play moves
+	config  func(config string) string    // changes the bot's configuration; nil: as it is
+	first   func(*world, *deeds) error    // before alice asks; nil: nothing
+	judge   func(context.Context, *judge) // of what the play has in addition; nil: nothing
+	rooms   []string                      // channels that the bot tells things in, besides
+	lapses  []string                      // secrets that end in the play, so that their services stop working
 	more    func(*world) error
 	ends    []operation.State // of the first operation; the others succeed
 }
@@ -64,12 +71,18 @@ type deeds struct {
 func (w *world) play() (deeds, error) {
 	var d deeds
 	var err error
+	if w.story.first != nil {
+		if err := w.story.first(w, &d); err != nil {
+			return d, err
+		}
+	}
 	asked := func() bool { _, err := w.card(w.story.confirm, 1); return err == nil }
 	d.commands, err = w.insist("alice's command", func() (slack.Result, error) { return w.box.Slack.Command("alice", channel, w.story.command) }, asked)
 	if err != nil {
 		return d, err
 	}
-	if d.clicks, err = w.turn("bob", w.story.confirm, 1); err != nil {
+	clicks, err := w.turn("bob", w.story.confirm, 1)
+	if d.clicks = max(d.clicks, clicks); err != nil {
 		return d, err
 	}
 	if w.story.more != nil {
@@ -118,7 +131,7 @@ func (w *world) doubled() bool {
 // messages are all that the bot posted for everybody, each with its replies behind
 // it: in the channel, and in the rooms of emergencies.
 func (w *world) messages() ([]slack.Message, error) {
-	channels := []string{channel}
+	channels := append([]string{channel}, w.story.rooms...)
 	for _, r := range w.requests() {
 		if r.Room != "" {
 			channels = append(channels, r.Room)

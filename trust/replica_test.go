@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,10 +17,10 @@ import (
 	"time"
 )
 
-// build builds the bot into dir and returns its path.
-func build(dir string) (string, error) {
+// compile builds the bot into dir and returns its path.
+func compile(dir string, flags ...string) (string, error) {
 	path := filepath.Join(dir, "twokey")
-	args := append(append([]string{"build"}, raceFlags()...), "-o", path, "github.com/twokey/twokey")
+	args := append(slices.Concat([]string{"build"}, raceFlags(), flags), "-o", path, "github.com/twokey/twokey")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the bot: %w\n%s", err, out)
 	}
@@ -33,6 +34,7 @@ type replica struct {
 	config  string
 	environ []string
 	log     string
+	clock   *dial // nil: it cannot be moved
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd     // nil while it does not run

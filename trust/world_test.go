@@ -65,6 +65,8 @@ type world struct {
 	ctx      context.Context
 	cleanUp  func(func()) // before the sandbox is gone
 	thief    *thief       // in an emergency
+	began    time.Time    // the sandbox's time at the start
+	cares    cares        // in a play of reminders
 }
 
 // newWorld makes everything but starts no replica. It is taken down with the test.
@@ -75,7 +77,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(box.Close)
-	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), ctx: t.Context(), cleanUp: t.Cleanup}
+	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), began: box.Clock.Now(), ctx: t.Context(), cleanUp: t.Cleanup}
 	if err := w.write(t); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +91,12 @@ func newWorld(t *testing.T, program string, s setting) *world {
 	})
 	for n := range s.replicas {
 		r := &replica{number: n, program: program, config: filepath.Join(w.dir, sandbox.ConfigFile), environ: box.Environ(w.dir), log: filepath.Join(w.dir, fmt.Sprintf("replica-%d.log", n))}
+		if s.story.hands != noHands {
+			if r.clock, err = newDial(filepath.Join(w.dir, fmt.Sprintf("clock-%d", n))); err != nil {
+				t.Fatal(err)
+			}
+			r.environ = append(r.environ, clockVariable+"="+r.clock.file)
+		}
 		w.replicas = append(w.replicas, r)
 		t.Cleanup(r.retire)
 	}
@@ -113,6 +121,9 @@ func (w *world) write(t *testing.T) error {
 	config, found := strings.Replace(string(text), "\ndefaults:\n", fmt.Sprintf("\ndefaults:\n  overlap: %s\n", w.overlap), 1), strings.Contains(string(text), "\ndefaults:\n")
 	if !found {
 		return errors.New("the sandbox's configuration has no defaults, in which the overlap could be set")
+	}
+	if w.story.config != nil {
+		config = w.story.config(config)
 	}
 	w.address = "sqlite:" + filepath.Join(w.dir, "twokey.db")
 	if w.database == "postgres" {
