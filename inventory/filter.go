@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Filter says which items are wanted. What is empty filters nothing; of a list,
@@ -144,18 +145,16 @@ func Orders() []Order { return []Order{ByUrgency, ByEnd, ByName, ByOwner} }
 // Sort puts items in an order. Items are large, so it first finds out where each
 // belongs, and then moves each once.
 func Sort(items []Item, by Order) {
-	from := make([]int, len(items)) // from[n] is where the item for place n stands
-	for n := range from {
-		from[n] = n
+	places := make([]place, len(items)) // places[n] tells what will stand at n
+	for n := range items {
+		places[n] = by.place(n, &items[n])
 	}
-	slices.SortFunc(from, func(a, b int) int {
-		return cmp.Or(by.compare(&items[a], &items[b]), cmp.Compare(items[a].ID, items[b].ID))
-	})
-	for start := range from {
+	slices.SortFunc(places, place.compare)
+	for start := range places {
 		first := items[start]
-		for to := start; from[to] != to; { // a circle of places, each taking the item of the next
-			next := from[to]
-			from[to] = to
+		for to := start; places[to].from != to; { // a circle of places, each taking the item of the next
+			next := places[to].from
+			places[to].from = to
 			if next == start {
 				items[to] = first
 				break
@@ -166,17 +165,47 @@ func Sort(items []Item, by Order) {
 	}
 }
 
-func (o Order) compare(a, b *Item) int {
+// place is what decides where an item belongs, the first that differs, apart from
+// the item: looking into two large items for every comparison takes longer than
+// everything else that is done with a list of 20,000.
+type place struct {
+	text string // an owner's or an item's name in small letters
+	rank int
+	end  time.Time
+	name string
+	id   ID
+	from int // where the item stands
+}
+
+func (o Order) place(from int, i *Item) place {
+	p := place{from: from, end: i.End, id: i.ID}
 	switch o {
 	case ByEnd:
-		return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Name, b.Name))
+		p.name = i.Name
 	case ByName:
-		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), a.End.Compare(b.End))
+		p.text = strings.ToLower(i.Name)
 	case ByOwner:
-		return cmp.Or(cmp.Compare(strings.ToLower(a.Owner.Name), strings.ToLower(b.Owner.Name)), ByUrgency.compare(a, b))
+		p.text, p.rank, p.name = strings.ToLower(i.Owner.Name), i.rank(), i.Name
 	default:
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.End.Compare(b.End), cmp.Compare(a.Name, b.Name))
+		p.rank, p.name = i.rank(), i.Name
 	}
+	return p
+}
+
+func (p place) compare(q place) int {
+	if c := cmp.Compare(p.text, q.text); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(p.rank, q.rank); c != 0 {
+		return c
+	}
+	if c := p.end.Compare(q.end); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(p.name, q.name); c != 0 {
+		return c
+	}
+	return cmp.Compare(p.id, q.id)
 }
 
 // rank is how far down an item stands. What was replaced hurts nobody when it ends.

@@ -5,6 +5,7 @@ package conditions
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"maps"
@@ -110,8 +111,9 @@ func New(clock *Clock) *Conditions {
 	return &Conditions{Clock: clock, latency: map[string]time.Duration{}, count: map[string]int{}, arrived: map[string]int{}, halts: map[halt]func(*http.Request){}}
 }
 
-// SetLatency makes every call of operation take at least d. "*" is every operation
-// that has none of its own.
+// SetLatency has no call of operation answered earlier than d after it arrived, as
+// its caller sees it: what the stand-in itself needs is part of d. "*" is every
+// operation that has none of its own.
 func (c *Conditions) SetLatency(operation string, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,24 +264,20 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 		start := time.Now()
 		call := Call{At: c.Clock.Now(), Arrived: start, Operation: operation}
 		fault, latency := c.next(operation)
+		rec := &answer{ResponseWriter: w, ctx: r.Context(), earliest: start.Add(latency)}
 		if fault != nil && fault.Kind == Slow {
-			latency += fault.Delay
-		}
-		if latency > 0 {
-			select {
-			case <-time.After(latency):
-			case <-r.Context().Done():
-			}
+			rec.earliest = rec.earliest.Add(fault.Delay)
+			rec.wait() // before the effect, too
 		}
 		// As the vendors do: answers tell the time that the vendor takes it to be.
 		w.Header().Set("Date", c.Clock.Now().UTC().Format(http.TimeFormat))
-		rec := &statusRecorder{ResponseWriter: w}
 		defer func() {
 			call.Status, call.Took = rec.status, time.Since(start)
 			c.log(call)
 		}()
 		if fault == nil || fault.Kind == Slow {
 			c.serve(rec, r, next, halt{operation, number, After})
+			rec.wait() // one that wrote nothing
 			return
 		}
 		call.Fault = fault.Kind
@@ -287,10 +285,12 @@ func (c *Conditions) Handler(v Vendor, next http.Handler) http.Handler {
 		case Timeout:
 			<-r.Context().Done()
 		case CutBefore:
+			rec.wait()
 			cut(w)
 		case CutAfter:
 			next.ServeHTTP(discard{http.Header{}}, r)
 			c.halt(halt{operation, number, After}, r)
+			rec.wait()
 			cut(w)
 		case Nonsense:
 			rec.Header().Set("Content-Type", "text/html")
@@ -324,37 +324,60 @@ func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-type statusRecorder struct {
+// answer waits with its first byte until the call has taken its latency, and keeps
+// its status.
+type answer struct {
 	http.ResponseWriter
-	status int
+	ctx      context.Context //nolint:containedctx // of the request, and no longer there than it
+	earliest time.Time
+	status   int
 }
 
-func (s *statusRecorder) WriteHeader(code int) {
-	s.status = code
-	s.ResponseWriter.WriteHeader(code)
-}
-
-func (s *statusRecorder) Write(b []byte) (int, error) {
-	if s.status == 0 {
-		s.status = http.StatusOK
+func (a *answer) wait() {
+	left := time.Until(a.earliest)
+	if left <= 0 {
+		return
 	}
-	return s.ResponseWriter.Write(b)
+	select {
+	case <-time.After(left):
+	case <-a.ctx.Done():
+	}
+}
+
+func (a *answer) WriteHeader(code int) {
+	a.wait()
+	a.status = code
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // Hijack is there for WebSockets, which ask for it by type.
-func (s *statusRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(s.ResponseWriter).Hijack()
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	a.wait()
+	return http.NewResponseController(a.ResponseWriter).Hijack()
 }
 
 // Flush is there for streamed answers, which ask for it by type.
-func (s *statusRecorder) Flush() { _ = http.NewResponseController(s.ResponseWriter).Flush() }
+func (a *answer) Flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }
 
-// WriteJSON answers with v as JSON, the way every stand-in does.
+// WriteJSON answers with v as JSON, the way every stand-in does. Making the text of
+// it is part of the call's latency.
 func WriteJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+	_, _ = w.Write(append(body, '\n')) // whoever asked may be gone
 }
