@@ -32,8 +32,6 @@ const (
 	forgetEvery = time.Minute
 	// strikeTogether bounds one statement; the next envelope waits for it.
 	strikeTogether = 50
-	// takeUpLimit bounds how many envelopes are taken up at once.
-	takeUpLimit = 16
 )
 
 // insertEnvelope is prepared once: an acknowledgement waits for it, and parsing
@@ -44,16 +42,16 @@ const insertEnvelope = "INSERT INTO envelopes (id, body, vouched, claimed_until)
 // once, whatever crashes. All of them or none. They are handled at once in this
 // process; what it does not finish is taken up later, by any.
 func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
-	var free time.Time           // not running yet: they are taken up as soon as it is
-	running := s.local.running() // asked once: what is free for others is not handled here, too
-	if running {
+	free := time.Now()                       // no room, or not running yet: they are taken up as soon as anybody can
+	here := s.local.room() >= len(envelopes) // asked once: what is free for others is not handled here, too
+	if here {
 		free = until(jobTime)
 	}
 	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(free))
 	if err != nil {
 		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
 	}
-	if running {
+	if here {
 		for _, e := range fresh {
 			s.handleHere(lostEnvelope{Envelope: e})
 		}
@@ -102,7 +100,11 @@ func (s *Store) handleHere(e lostEnvelope) {
 			s.local.handled(e.ID)
 			return
 		}
-		s.handleLater(ctx, e)
+		rest := againTime
+		if errors.Is(ctx.Err(), context.Canceled) {
+			rest = 0 // this process is being stopped; another can do it at once
+		}
+		s.handleLater(ctx, e, rest)
 	})
 }
 
@@ -111,11 +113,11 @@ const claimEnvelope = "UPDATE envelopes SET claimed_until = $1 WHERE id = $2 AND
 
 func envelopeClaim(id string) string { return "envelope " + id }
 
-// handleLater has an envelope whose handling failed rest for a while.
-func (s *Store) handleLater(ctx context.Context, e lostEnvelope) {
+// handleLater has an envelope whose handling failed rest before anybody takes it up.
+func (s *Store) handleLater(ctx context.Context, e lostEnvelope, rest time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if _, err := s.db.ExecContext(ctx, claimEnvelope, micros(time.Now().Add(againTime)), e.ID, e.attempts); err != nil {
+	if _, err := s.db.ExecContext(ctx, claimEnvelope, micros(time.Now().Add(rest)), e.ID, e.attempts); err != nil {
 		s.log.WarnContext(ctx, "an envelope is handled again sooner than it should", "envelope", e.ID, "error", err)
 	}
 }
@@ -138,10 +140,15 @@ func (s *Store) strike(ctx context.Context, ids []string) error {
 	})
 }
 
-// takeUp handles envelopes that the process which had them did not finish with.
+// takeUp handles envelopes that the process which had them had no room for, or did
+// not finish with: no more than there is room for, since one that is taken up and
+// not handled has one attempt less.
 func (s *Store) takeUp(ctx context.Context) error {
-	now := time.Now()
-	lost, err := s.lostEnvelopes(ctx, micros(now))
+	room := s.local.room()
+	if room == 0 {
+		return nil
+	}
+	lost, err := s.lostEnvelopes(ctx, micros(time.Now()), room)
 	if err != nil {
 		return err
 	}
@@ -177,8 +184,8 @@ type lostEnvelope struct {
 	vouched  string
 }
 
-func (s *Store) lostEnvelopes(ctx context.Context, now int64) ([]lostEnvelope, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts, vouched FROM envelopes WHERE handled_at = 0 AND claimed_until <= $1 LIMIT $2", now, takeUpLimit)
+func (s *Store) lostEnvelopes(ctx context.Context, now int64, most int) ([]lostEnvelope, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts, vouched FROM envelopes WHERE handled_at = 0 AND claimed_until <= $1 ORDER BY claimed_until LIMIT $2", now, most)
 	if err != nil {
 		return nil, fmt.Errorf("look for lost envelopes: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -91,6 +92,77 @@ func TestEnvelopesAreKeptTogetherOrNotAtAll(t *testing.T) {
 		var n int
 		if err := s.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM envelopes").Scan(&n); err != nil || n != 0 {
 			t.Errorf("%d envelopes are kept, %v", n, err)
+		}
+	})
+}
+
+// Far more people may act at once than there is room for. Those who find none wait for
+// room alone, and not for a claim to end; and their waiting is no attempt.
+func TestEnvelopesThatFindNoRoomAreHandledAsSoonAsThereIs(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		room, handling := make(chan struct{}), make(chan struct{}, 1000)
+		running(t, s, store.Handlers{Envelope: func(context.Context, json.RawMessage) error {
+			handling <- struct{}{}
+			<-room
+			return nil
+		}})
+		receive := func(from, to int) {
+			for n := from; n < to; n++ {
+				if err := s.Receive(t.Context(), []store.Envelope{{ID: fmt.Sprint("e", n), Body: json.RawMessage(`1`)}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		receive(0, 300)
+		eventually(t, func() (struct{}, error) {
+			if n := len(handling); n < 256 {
+				return struct{}{}, fmt.Errorf("%d are handled at once", n)
+			}
+			return struct{}{}, nil
+		})
+		receive(300, 400)
+		close(room)
+		eventually(t, func() (struct{}, error) {
+			var left, most int
+			err := s.DB().QueryRowContext(t.Context(), "SELECT COUNT(*), COALESCE(MAX(attempts), 0) FROM envelopes WHERE handled_at = 0").Scan(&left, &most)
+			if err == nil && left > 0 {
+				err = fmt.Errorf("%d are left, attempted up to %d times", left, most)
+			}
+			return struct{}{}, err
+		})
+		if n := len(handling); n != 400 {
+			t.Errorf("%d were handled, of 400", n)
+		}
+	})
+}
+
+func TestAnEnvelopeThatAStopInterruptsIsFreeForOthersAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		ctx, stop := context.WithCancel(t.Context())
+		handling, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			ended <- s.Run(ctx, store.Handlers{Envelope: func(ctx context.Context, _ json.RawMessage) error {
+				close(handling)
+				<-ctx.Done()
+				return ctx.Err()
+			}}, quiet())
+		}()
+		if err := s.Receive(t.Context(), []store.Envelope{{ID: "e1", Body: json.RawMessage(`1`)}}); err != nil {
+			t.Fatal(err)
+		}
+		<-handling
+		stop()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		var until int64
+		if err := s.DB().QueryRowContext(t.Context(), "SELECT claimed_until FROM envelopes WHERE id = 'e1' AND handled_at = 0").Scan(&until); err != nil {
+			t.Fatal(err)
+		}
+		if wait := time.Until(time.UnixMicro(until)); wait > 0 {
+			t.Errorf("another replica takes it up only after %s", wait)
 		}
 	})
 }

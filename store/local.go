@@ -36,11 +36,14 @@ func (l *local) start(ctx context.Context) {
 	l.ctx = ctx
 }
 
-// running reports whether soon would run anything.
-func (l *local) running() bool {
+// room is how much soon would run at once now; 0 when it does not run.
+func (l *local) room() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ctx != nil && l.ctx.Err() == nil
+	if l.ctx == nil || l.ctx.Err() != nil {
+		return 0
+	}
+	return cap(l.slots) - len(l.slots)
 }
 
 // wait lets nothing new in, waits until what runs has ended, and returns the
