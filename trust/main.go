@@ -22,6 +22,7 @@ import (
 type commands struct {
 	List *listCommand `arg:"subcommand:list" help:"the invariants and the sweeps"`
 	Run  *runCommand  `arg:"subcommand:run" help:"break plays at points of the sweeps, and print what came of it as a table"`
+	Load *loadCommand `arg:"subcommand:load" help:"many commands, many open requests, Slack refusing, replicas coming and going"`
 	Bugs *bugsCommand `arg:"subcommand:bugs" help:"plant each bug, and see the test that is there for it fail"`
 }
 
@@ -29,6 +30,7 @@ type commands struct {
 const (
 	testOfList = "TestTheInvariantsAndSweepsAreInTheDocument"
 	testOfRun  = "TestWhateverCrashesNothingIsLostLeftBehindOrToldTwice"
+	testOfLoad = "TestUnderLoadNothingIsLostAndMemoryIsBounded"
 	testOfBugs = "TestEachPlantedBugTurnsItsTestRed"
 )
 
@@ -51,6 +53,24 @@ func (c *runCommand) test() (words, environ []string) {
 		words = append(words, "-race")
 	}
 	return words, []string{"TWOKEY_TRUST=" + c.Points, fmt.Sprintf("TWOKEY_TRUST_SEED=%d", c.Seed), fmt.Sprintf("TWOKEY_TRUST_PARALLEL=%d", c.Parallel)}
+}
+
+type loadCommand struct {
+	Rate     uint64 `arg:"--rate" default:"500" help:"commands a second, at random instants"`
+	Seconds  uint64 `arg:"--seconds" default:"60" help:"for so long"`
+	Open     uint64 `arg:"--open" default:"1000" help:"requests among them that are open at once; each is a server of the sandbox"`
+	Replicas uint64 `arg:"--replicas" default:"3" help:"that come and go"`
+	Seed     uint64 `arg:"--seed" default:"1" help:"chooses the instants, and who leaves"`
+	Race     bool   `arg:"--race" help:"with Go's race detector, in the bot too"`
+}
+
+func (c *loadCommand) test() (words, environ []string) {
+	words = []string{"-run", "^" + testOfLoad + "$", "-timeout", "1h"}
+	if c.Race {
+		words = append(words, "-race")
+	}
+	return words, []string{fmt.Sprintf("TWOKEY_TRUST_RATE=%d", c.Rate), fmt.Sprintf("TWOKEY_TRUST_SECONDS=%d", c.Seconds), fmt.Sprintf("TWOKEY_TRUST_OPEN=%d", c.Open),
+		fmt.Sprintf("TWOKEY_TRUST_REPLICAS=%d", c.Replicas), fmt.Sprintf("TWOKEY_TRUST_SEED=%d", c.Seed)}
 }
 
 type bugsCommand struct {

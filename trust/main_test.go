@@ -45,7 +45,7 @@ func TestEachCommandRunsATestThatIsThere(t *testing.T) {
 		}
 		all.Write(text)
 	}
-	for _, name := range []string{testOfList, testOfRun, testOfBugs} {
+	for _, name := range []string{testOfList, testOfRun, testOfLoad, testOfBugs} {
 		if !strings.Contains(all.String(), "func "+name+"(t *testing.T)") {
 			t.Errorf("there is no %s", name)
 		}

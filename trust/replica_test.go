@@ -92,6 +92,27 @@ func (r *replica) kill() {
 	<-gone
 }
 
+// leave ends the replica with SIGTERM, as a roll-out does, and returns when it is
+// gone; with SIGKILL, as a roll-out does too, when it does not go.
+func (r *replica) leave() (went bool) {
+	r.mu.Lock()
+	cmd, gone := r.cmd, r.gone
+	r.cmd = nil
+	r.mu.Unlock()
+	if cmd == nil {
+		return true
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	select {
+	case <-gone:
+		return true
+	case <-time.After(patience):
+		_ = cmd.Process.Kill()
+		<-gone
+		return false
+	}
+}
+
 // retire kills the replica for good.
 func (r *replica) retire() {
 	r.mu.Lock()

@@ -42,11 +42,11 @@ type watcher struct {
 // lookEvery is how often the watcher looks.
 const lookEvery = 5 * time.Millisecond
 
-func newWatcher(db *sql.DB) *watcher {
+func newWatcher(db *sql.DB, every time.Duration) *watcher {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &watcher{db: db, stop: stop, at: map[int]func(){}}
 	w.ended.Go(func() {
-		tick := time.NewTicker(lookEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {

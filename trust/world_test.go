@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -46,6 +47,8 @@ type setting struct {
 	overlap  time.Duration // of the old key and the new one
 	story    story
 	seed     uint64
+	servers  int           // besides the sandbox's own; with any, every service has one task, and none is probed
+	look     time.Duration // between two looks at the database; 0 is as often as a sweep needs
 }
 
 // world is a sandbox, a database and the bot's replicas, for one play.
@@ -72,7 +75,11 @@ type world struct {
 // newWorld makes everything but starts no replica. It is taken down with the test.
 func newWorld(t *testing.T, program string, s setting) *world {
 	t.Helper()
-	box, err := sandbox.Start(t.Context(), sandbox.Options{})
+	o := sandbox.Options{}
+	if s.servers > 0 {
+		o = sandbox.Options{More: s.servers, Tasks: 1, ProbeEvery: -1}
+	}
+	box, err := sandbox.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +91,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 	if w.db, err = w.open(); err != nil {
 		t.Fatal(err)
 	}
-	w.watch = newWatcher(w.db)
+	w.watch = newWatcher(w.db, cmp.Or(s.look, lookEvery))
 	t.Cleanup(func() {
 		w.watch.end()
 		_ = w.db.Close()

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -73,6 +74,7 @@ type Fault struct {
 	Kind       Kind          `json:"kind"`                  // what goes wrong
 	Skip       int           `json:"skip,omitempty"`        // calls that pass before the fault begins
 	Count      int           `json:"count,omitempty"`       // calls that it hits; 0 is until cleared
+	Share      float64       `json:"share,omitempty"`       // of the calls that it hits, by chance, the same at each start; 0 is all
 	Status     int           `json:"status,omitempty"`      // HTTP status of a refusal
 	Code       string        `json:"code,omitempty"`        // the vendor's error code of a refusal
 	RetryAfter int           `json:"retry_after,omitempty"` // seconds, of a throttle
@@ -101,6 +103,7 @@ type Conditions struct {
 	arrived map[string]int // calls by operation, those under way included
 	halts   map[halt]func(*http.Request)
 	tap     func(operation string, r *http.Request, body []byte)
+	dice    *rand.Rand
 }
 
 // maxCalls bounds the log of calls; the counts go on.
@@ -108,7 +111,8 @@ const maxCalls = 20000
 
 // New returns conditions without faults or latency.
 func New(clock *Clock) *Conditions {
-	return &Conditions{Clock: clock, latency: map[string]time.Duration{}, count: map[string]int{}, arrived: map[string]int{}, halts: map[halt]func(*http.Request){}}
+	return &Conditions{Clock: clock, latency: map[string]time.Duration{}, count: map[string]int{}, arrived: map[string]int{}, halts: map[halt]func(*http.Request){},
+		dice: rand.New(rand.NewPCG(1, 2))}
 }
 
 // SetLatency has no call of operation answered earlier than d after it arrived, as
@@ -205,6 +209,9 @@ func (c *Conditions) next(operation string) (*Fault, time.Duration) {
 		}
 		if f.Skip > 0 {
 			f.Skip--
+			continue
+		}
+		if f.Share > 0 && c.dice.Float64() >= f.Share {
 			continue
 		}
 		hit := *f
