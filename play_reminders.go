@@ -125,6 +125,9 @@ func (y *year) begin(ctx context.Context, replicas int) error {
 		return fmt.Errorf("open the bot's database: %w", err)
 	}
 	y.say("A year begins, with %s of the bot. Every morning at nine in Berlin it asks what expires.", count(replicas, "replica"))
+	if replicas == 1 {
+		y.say("Replicas need PostgreSQL: %s=postgres://… plays it with two, in an empty database.", databaseVariable)
+	}
 	return y.until(ctx, playTime, "the schedule to begin", func() bool { return !y.answered(ctx).IsZero() })
 }
 
