@@ -156,7 +156,7 @@ function Secrets({ secrets }: { secrets: Secret[] }) {
 function Detail({ secret: s }: { secret: Secret }) {
   return (
     <div className="detail">
-      <p className="why">{s.words}.</p>
+      <p className="why">{s.words.replace(/\.$/, "")}.</p>
       {s.disabled && <p className="trouble">The application is disabled: it gets no tokens.</p>}
       <h3>Keys in Entra</h3>
       <ul>
