@@ -5,17 +5,23 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/twokey/twokey/operation"
 )
 
-// Turns are the channels' turns that all replicas share: Slack's limit of a message
-// a second in a channel is the bot's, however many processes it has.
+// Turns are the channels' turns and the edits that all replicas share: Slack's limits
+// of a message a second in a channel and of edits in all of them are the bot's, however
+// many processes it has.
 type Turns interface {
 	// TakeTurn takes a channel's turn for at most hold. The turn is zero while
 	// somebody else has it or the channel rests; then wait says for how long.
 	TakeTurn(ctx context.Context, channel operation.ChannelID, hold time.Duration) (turn time.Time, wait time.Duration, err error)
 	// EndTurn gives a turn back and has the channel rest. One that was lost stays so.
 	EndTurn(ctx context.Context, channel operation.ChannelID, turn time.Time, rest time.Duration) error
+	// TakeEdit takes one of the edits that there may be: one each so long and, after a
+	// rest, a burst of them. While there is none, it says for how long.
+	TakeEdit(ctx context.Context, each time.Duration, burst int) (wait time.Duration, err error)
 }
 
 const (
@@ -23,13 +29,17 @@ const (
 	turnTime = 10 * time.Second
 	// turnLook is the longest wait between two looks at another's turn.
 	turnLook = 200 * time.Millisecond
+	// editBurst is how many edits come at once after a rest.
+	editBurst = 5
 )
 
-// pace keeps to Slack's limit of a message a second in each channel, whichever
-// lanes lead there and whichever replicas post.
+// pace keeps to Slack's limits of a message a second in each channel, whichever lanes
+// lead there, and of edits, whichever replicas write.
 type pace struct {
-	spacing time.Duration
-	shared  Turns // nil: nobody else posts
+	spacing  time.Duration
+	editEach time.Duration
+	edits    *rate.Limiter // this process's
+	shared   Turns         // nil: nobody else writes
 
 	mu       sync.Mutex
 	channels map[operation.ChannelID]*turns
@@ -42,8 +52,30 @@ type turns struct {
 	users int           // who hold or want the turn
 }
 
-func newPace(spacing time.Duration, shared Turns) *pace {
-	return &pace{spacing: spacing, shared: shared, channels: map[operation.ChannelID]*turns{}}
+func newPace(spacing, editEach time.Duration, shared Turns) *pace {
+	return &pace{
+		spacing: spacing, editEach: editEach, edits: rate.NewLimiter(rate.Every(editEach), editBurst),
+		shared: shared, channels: map[operation.ChannelID]*turns{},
+	}
+}
+
+// edit waits until a message may be edited.
+func (p *pace) edit(ctx context.Context) error {
+	if err := p.edits.Wait(ctx); err != nil {
+		return err
+	}
+	if p.shared == nil {
+		return nil
+	}
+	for {
+		wait, err := p.shared.TakeEdit(ctx, p.editEach, editBurst)
+		if err != nil || wait == 0 {
+			return err
+		}
+		if !pause(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // turn waits until the channel takes a message and nobody else is writing one.

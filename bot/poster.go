@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/slack-go/slack"
-	"golang.org/x/time/rate"
 
 	"github.com/twokey/twokey/operation"
 )
@@ -94,7 +93,6 @@ type poster struct {
 	rounds   Rounds
 	progress Progress
 	owner    string
-	updates  *rate.Limiter
 	pace     *pace
 	classic  atomic.Bool // Slack refused the newer blocks here
 
@@ -125,9 +123,8 @@ func (b *Bot) Nudge() {
 func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, rounds Rounds, progress Progress) error {
 	p := &poster{
 		b: b, outbox: outbox, ops: ops, rounds: rounds, progress: progress, owner: "poster-" + rand.Text(),
-		updates: rate.NewLimiter(rate.Every(b.c.EditSpacing), 5),
-		pace:    newPace(b.c.Spacing, b.c.Turns),
-		shown:   map[string]sight{}, groups: map[operation.GroupID]string{}, links: map[string]string{}, did: map[string]struct{}{},
+		pace:  newPace(b.c.Spacing, b.c.EditSpacing, b.c.Turns),
+		shown: map[string]sight{}, groups: map[operation.GroupID]string{}, links: map[string]string{}, did: map[string]struct{}{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -652,7 +649,7 @@ func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Mes
 	if p.unchanged(n, m) {
 		return spot.edit, nil
 	}
-	if err := p.updates.Wait(ctx); err != nil {
+	if err := p.pace.edit(ctx); err != nil {
 		return "", err
 	}
 	options := append(m.options(), slack.MsgOptionMetadata(metadata(n, spot.op)))

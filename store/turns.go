@@ -44,3 +44,30 @@ func (s *Store) EndTurn(ctx context.Context, channel operation.ChannelID, turn t
 	}
 	return nil
 }
+
+// everyEdit stands in the column of channels for edits, whose limit is the bot's as a
+// whole. It is no channel's id.
+const everyEdit = "chat.update"
+
+// TakeEdit implements bot.Turns. The row holds the instant until which edits are
+// spoken for; it runs ahead of now by no more than a burst.
+func (s *Store) TakeEdit(ctx context.Context, each time.Duration, burst int) (wait time.Duration, err error) {
+	if s.listen == nil {
+		return 0, nil
+	}
+	now, ahead := time.Now(), time.Duration(burst-1)*each
+	done, err := s.db.ExecContext(ctx, `INSERT INTO channel_turns (channel, free_at) VALUES ($1, $2)
+		ON CONFLICT (channel) DO UPDATE SET free_at = GREATEST(channel_turns.free_at, $3) + $4 WHERE channel_turns.free_at <= $5`,
+		everyEdit, micros(now.Add(each)), micros(now), each.Microseconds(), micros(now.Add(ahead)))
+	if err != nil {
+		return 0, fmt.Errorf("take an edit: %w", err)
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 1 {
+		return 0, err
+	}
+	var until int64
+	if err := s.db.QueryRowContext(ctx, "SELECT free_at FROM channel_turns WHERE channel = $1", everyEdit).Scan(&until); err != nil {
+		return 0, fmt.Errorf("ask for an edit: %w", err)
+	}
+	return max(time.Until(instant(until).Add(-ahead)), time.Millisecond), nil
+}
