@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -181,7 +183,8 @@ func (c *healthCommand) Run(ctx context.Context, io streams) error {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the bot is not ready: %s", res.Status)
+		why, _ := bufio.NewReader(res.Body).ReadString('\n') // what came of it will do
+		return fmt.Errorf("the bot is not ready (%s): %s", res.Status, strings.TrimSpace(why))
 	}
 	_, err = fmt.Fprintln(io.out, "ready")
 	return err

@@ -134,14 +134,21 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	g.Go(func() error {
 		return db.Run(ctx, store.Handlers{
 			Envelope: func(ctx context.Context, body json.RawMessage) error {
-				var in bot.Intent
-				if err := json.Unmarshal(body, &in); err != nil {
-					return fmt.Errorf("decode an intent: %w", err)
+				in, err := decode(body)
+				if err != nil {
+					return err
 				}
 				ctx, span := tracer.Start(ctx, "handle "+string(in.Kind))
-				err := answers.Handle(ctx, in)
+				err = answers.Handle(ctx, in)
 				end(span, err)
 				return err
+			},
+			GiveUp: func(ctx context.Context, body json.RawMessage) error {
+				in, err := decode(body)
+				if err != nil {
+					return err
+				}
+				return answers.GiveUp(ctx, in)
 			},
 			Wake:  runner.Run,
 			Lapse: rules.Lapse,
@@ -177,6 +184,9 @@ const looksLast = 10 * time.Minute
 // less than a job of the queue may.
 const inspection = 25 * time.Second
 
+// readyTime is how long the database may take to answer whether it is there.
+const readyTime = 2 * time.Second
+
 // owner names this replica in leases, so that a log tells who had an operation.
 func owner() string {
 	host, err := os.Hostname()
@@ -208,6 +218,14 @@ func (i inbox) Receive(ctx context.Context, intents []bot.Intent) error {
 		envelopes[n] = store.Envelope{ID: in.Envelope, Body: body}
 	}
 	return i.store.Receive(ctx, envelopes)
+}
+
+// decode returns the intent that was kept.
+func decode(body json.RawMessage) (in bot.Intent, err error) {
+	if err := json.Unmarshal(body, &in); err != nil {
+		return in, fmt.Errorf("decode an intent: %w", err)
+	}
+	return in, nil
 }
 
 // ledger is the record as reports need it.
@@ -270,9 +288,14 @@ func operatorPages(db *store.Store, chat *bot.Bot, metrics *vm.Set, schedules []
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		switch err := db.Ping(r.Context()); {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+		defer cancel()
+		var away *operation.Unavailable
+		switch err := db.Ready(ctx); {
+		case errors.As(err, &away):
+			http.Error(w, away.Why, http.StatusServiceUnavailable)
 		case err != nil:
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			http.Error(w, "the database does not answer as it should", http.StatusServiceUnavailable)
 		case !chat.Ready():
 			http.Error(w, "not connected to Slack", http.StatusServiceUnavailable)
 		default:

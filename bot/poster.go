@@ -163,7 +163,7 @@ func take(ctx context.Context, slots chan<- struct{}) bool {
 
 func (p *poster) claim(ctx context.Context) (operation.Notice, bool) {
 	n, ok, err := p.outbox.ClaimNotice(ctx, p.owner, claimTime)
-	if err != nil && ctx.Err() == nil {
+	if _, away := errors.AsType[*operation.Unavailable](err); err != nil && !away && ctx.Err() == nil { // an outage the store tells, once
 		p.b.log.ErrorContext(ctx, "the outbox cannot be read", "error", err)
 	}
 	return n, ok && err == nil

@@ -144,9 +144,12 @@ func (h *Handlers) Handle(ctx context.Context, in bot.Intent) error {
 		h.log.InfoContext(ctx, "nothing to do for this intent", "kind", in.Kind, "name", name)
 		return nil
 	}
-	err := handle(ctx, in)
+	err := h.persist(ctx, in, handle)
 	if err == nil {
 		return nil
+	}
+	if away, ok := errors.AsType[*operation.Unavailable](err); ok {
+		return fmt.Errorf("put off: %w", away) // whoever is next does it
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		// The bot is being stopped: nothing was judged and nobody could be told.
@@ -163,6 +166,36 @@ func (h *Handlers) Handle(ctx context.Context, in bot.Intent) error {
 		h.log.ErrorContext(ctx, "handling failed", "ref", ref, "kind", in.Kind, "name", name, "user", in.User, "error", err)
 	}
 	return h.tell(ctx, in, text)
+}
+
+// lookAgain is how long a database that cannot be used is left alone.
+const lookAgain = 2 * time.Second
+
+// persist handles an intent again for as long as the database cannot be used. What was
+// done of it is not done twice: it is known by its envelope. The person is told, once,
+// if that takes longer than a hiccup.
+func (h *Handlers) persist(ctx context.Context, in bot.Intent, handle handler) error {
+	for tries := 1; ; tries++ {
+		err := handle(ctx, in)
+		away, ok := errors.AsType[*operation.Unavailable](err)
+		if !ok {
+			return err
+		}
+		if tries == 2 {
+			_ = h.tell(ctx, in, away.Why+". What you did is kept, and I go on with it as soon as I can: you need not do it again.")
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// GiveUp tells the person that what they did could not be done, though it was tried again
+// and again.
+func (h *Handlers) GiveUp(ctx context.Context, in bot.Intent) error {
+	return h.tell(ctx, in, fmt.Sprintf("I tried again and again, and could not finish with what you did (%s). Look at what came of it, if anything, before you do it once more; whoever runs me finds the cause in the log by %s.", nameOf(in), in.Envelope))
 }
 
 // tell says something to the person who did something. It returns no error: what

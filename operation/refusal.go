@@ -33,6 +33,20 @@ func RefuseBecause(err error, code Code, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Text: fmt.Sprintf(format, args...), err: err}
 }
 
+// Unavailable is an error of the store's that says nothing about what was asked of it:
+// the database did not answer, or has no space. What was to be written may be written or
+// not; the same again, later, is right, and is done once.
+type Unavailable struct {
+	Why string // for people, as the beginning of a sentence
+	Err error
+}
+
+// Error implements error.
+func (u *Unavailable) Error() string { return u.Err.Error() }
+
+// Unwrap returns the cause.
+func (u *Unavailable) Unwrap() error { return u.Err }
+
 // permanent marks an error that another try would only repeat.
 type permanent struct{ err error }
 

@@ -49,7 +49,7 @@ func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
 	}
 	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(free))
 	if err != nil {
-		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), full(err))
+		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), s.db.outage.mark(err))
 	}
 	if here {
 		for _, e := range fresh {
@@ -170,12 +170,24 @@ func (s *Store) takeUp(ctx context.Context) error {
 		}
 		if l.attempts > maxAttempts {
 			s.log.ErrorContext(ctx, "an envelope could not be handled and is given up", "envelope", l.ID, "attempts", l.attempts)
-			s.local.handled(l.ID)
+			s.giveUp(l)
 			continue
 		}
 		s.handleHere(l)
 	}
 	return nil
+}
+
+// giveUp has the person told.
+func (s *Store) giveUp(l lostEnvelope) {
+	s.local.soon(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, jobTime)
+		defer cancel()
+		if s.handlers.GiveUp != nil {
+			_ = guard(ctx, s.log, "envelope", l.ID, func() error { return s.handlers.GiveUp(ctx, l.Body) }) // logged
+		}
+		s.local.handled(l.ID)
+	})
 }
 
 type lostEnvelope struct {

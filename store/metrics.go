@@ -1,12 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
+
+	"github.com/twokey/twokey/operation"
 )
 
 // scrapeTime bounds what a look at the metrics may take.
@@ -15,10 +19,29 @@ const scrapeTime = 5 * time.Second
 // WriteMetrics counts what is in the database, in Prometheus's text format. Every
 // replica counts the same: take the maximum over them, not the sum. Of the schedules
 // that the database knows, those are shown that ticks still have. docs/operating.md
-// says what each metric is.
+// says what each metric is. While the database cannot be used, that is all that is said
+// of it: a gap shows, where zeros would not.
 func (s *Store) WriteMetrics(ctx context.Context, w io.Writer, ticks []Tick) error {
 	ctx, cancel := context.WithTimeout(ctx, scrapeTime)
 	defer cancel()
+	var counts bytes.Buffer
+	err := s.writeCounts(ctx, &counts, ticks)
+	var away *operation.Unavailable
+	usable := 0.0
+	switch {
+	case errors.As(err, &away):
+		counts.Reset()
+	case err != nil:
+		return err
+	case s.db.outage.trouble() == "":
+		usable = 1
+	}
+	vm.WriteGaugeFloat64(w, "twokey_database_usable", usable)
+	_, err = counts.WriteTo(w)
+	return err
+}
+
+func (s *Store) writeCounts(ctx context.Context, w io.Writer, ticks []Tick) error {
 	now := s.now().UTC()
 	var untold, since, envelopes, record, expiring, overdue int64
 	row := s.db.QueryRowContext(ctx, `SELECT

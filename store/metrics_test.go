@@ -41,7 +41,7 @@ twokey_operations{kind="rotate",state="pending"} 1
 		if diff := cmp.Diff(want, "twokey_unhandled"+rest); diff != "" {
 			t.Error(diff)
 		}
-		if !strings.HasPrefix(untold, "twokey_untold_notices 2\ntwokey_untold_notice_age_seconds ") {
+		if !strings.HasPrefix(untold, "twokey_database_usable 1\ntwokey_untold_notices 2\ntwokey_untold_notice_age_seconds ") {
 			t.Errorf("of what is untold: %s", untold)
 		}
 	})

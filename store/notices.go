@@ -206,9 +206,12 @@ func (s *Store) claimNotice(ctx context.Context, which string, lease time.Durati
 		if errors.Is(err, operation.ErrStale) {
 			continue // another replica was quicker; there may be one for us
 		}
+		if err != nil { // it may be ours: that ends by itself
+			return n, false, err
+		}
 		n.Claim, n.Attempts = claim+1, n.Attempts+1
 		s.claims.keep(noticeClaim(n), lease, "UPDATE notices SET claimed_until = $1 WHERE id = $2 AND claim = $3 AND sent_at = 0", n.ID, n.Claim)
-		return n, err == nil, err
+		return n, true, nil
 	}
 }
 

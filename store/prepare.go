@@ -24,6 +24,7 @@ func Prepare(ctx context.Context, address, role, recordGrants string, log *slog.
 		return operation.Refuse("role", "SQLite has no roles: whoever can write the file can write all of it. Nothing was changed.")
 	}
 	s := &Store{log: log}
+	s.db.outage = &outage{log: log}
 	dialect, err := s.connect(ctx, address)
 	if err != nil {
 		return err
@@ -55,11 +56,11 @@ func Prepare(ctx context.Context, address, role, recordGrants string, log *slog.
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	for _, statement := range all {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("grant %s its rights: %w", role, full(err))
+			return fmt.Errorf("grant %s its rights: %w", role, s.db.outage.mark(err))
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("grant %s its rights: commit: %w", role, full(err))
+		return fmt.Errorf("grant %s its rights: commit: %w", role, s.db.outage.mark(err))
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ import (
 type Handlers struct {
 	// Envelope handles one of the chat's messages.
 	Envelope func(ctx context.Context, body json.RawMessage) error
+	// GiveUp tells whose message could not be handled, though it was tried often.
+	GiveUp func(ctx context.Context, body json.RawMessage) error
 	// Wake works on an operation whose epoch is the given one.
 	Wake func(ctx context.Context, id operation.ID, epoch int64) error
 	// Lapse ends a request that nobody confirmed in time.
@@ -72,7 +74,7 @@ func (s *Store) newClient(log *slog.Logger) (*river.Client[*sql.Tx], error) {
 		JobTimeout:           jobTime,
 		RescueStuckJobsAfter: 45 * time.Second,
 		SoftStopTimeout:      5 * time.Second,
-		Logger:               log,
+		Logger:               slog.New(hush{log.Handler(), s.db.outage}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set the queue up: %w", err)
@@ -155,24 +157,27 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 		case <-s.river.Stopped():
 			return nil
 		case ids := <-s.local.done:
-			if err := s.strike(ctx, ids); err != nil {
-				log.WarnContext(ctx, "handled envelopes could not be struck off; they will be handled again, without effect", "error", err)
-			}
+			warn(ctx, log, "handled envelopes could not be struck off; they will be handled again, without effect", s.strike(ctx, ids))
 		case <-tick.C:
 			next, err := s.reconcile(ctx)
-			if err = errors.Join(err, s.takeUp(ctx), s.watchTicks(ctx)); err != nil && ctx.Err() == nil {
-				log.ErrorContext(ctx, "looking for what is due or lost failed", "error", err)
+			if err = errors.Join(err, s.takeUp(ctx), s.watchTicks(ctx)); err == nil {
+				s.db.outage.over()
 			}
+			warn(ctx, log, "looking for what is due or lost failed", err)
 			tick.Reset(next)
 		case <-tidy.C:
-			if err := s.forget(ctx); err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "old envelopes stay longer", "error", err)
-			}
+			warn(ctx, log, "old envelopes stay longer", s.forget(ctx))
 		case <-keep.C:
-			if err := s.keepClaims(ctx); err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "what is worked on here may be taken over, and done twice", "error", err)
-			}
+			warn(ctx, log, "what is worked on here may be taken over, and done twice", s.keepClaims(ctx))
 		}
+	}
+}
+
+// warn logs what failed, unless it is an outage, which is told already.
+func warn(ctx context.Context, log *slog.Logger, what string, err error) {
+	var away *operation.Unavailable
+	if err != nil && ctx.Err() == nil && !errors.As(err, &away) {
+		log.WarnContext(ctx, what, "error", err) //nolint:sloglint // its callers give constants
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -41,7 +42,7 @@ func OpenToRead(ctx context.Context, address string) (*Reader, error) {
 		_ = db.Close() // nothing was read
 		return nil, fmt.Errorf("reach the database %s: %w", redactAddress(address), err)
 	}
-	return &Reader{Store{db: db}, driver == "pgx"}, nil
+	return &Reader{Store{db: database{db, &outage{log: slog.New(slog.DiscardHandler)}}}, driver == "pgx"}, nil
 }
 
 // Operation returns operation.ErrUnknown when there is none.
@@ -74,13 +75,13 @@ func (r *Reader) Version(ctx context.Context) (current, known int64, err error) 
 	}
 	var n int
 	if err := r.store.db.QueryRowContext(ctx, tables).Scan(&n); err != nil {
-		return 0, 0, fmt.Errorf("look for the database's tables: %w", full(err))
+		return 0, 0, fmt.Errorf("look for the database's tables: %w", err)
 	}
 	if n == 0 {
 		return 0, known, nil
 	}
 	if err := r.store.db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version").Scan(&current); err != nil {
-		return 0, 0, fmt.Errorf("read the database's version: %w", full(err))
+		return 0, 0, fmt.Errorf("read the database's version: %w", err)
 	}
 	return current, known, nil
 }

@@ -14,8 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // the "pgx" driver
+	"github.com/jackc/pgx/v5/stdlib" // and the "pgx" driver
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
@@ -45,9 +46,10 @@ type Recorder interface {
 // Store is the database. It is safe for concurrent use.
 type Store struct {
 	claims   *claims
-	db       *sql.DB
+	db       database
 	mover    *sql.DB       // moves the write-ahead log, on SQLite
 	listen   *pgxpool.Pool // for River's LISTEN, on PostgreSQL
+	patience patience      // of the connections to PostgreSQL, but for that
 	river    *river.Client[*sql.Tx]
 	driver   riverdriver.Driver[*sql.Tx]
 	local    *local
@@ -79,14 +81,16 @@ var ErrNewer = errors.New("the database was made by a newer twokey")
 // tables up to date. Close it after Run has returned.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	s := &Store{local: newLocal(), claims: newClaims(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1), workNotes: o.WorkNotes}
+	s.db.outage = &outage{log: o.Log}
 	dialect, err := s.connect(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.migrate(ctx, dialect, o.Log); err != nil {
+	if err := s.migrate(ctx, dialect, o.Log); err != nil { // which may take its time
 		s.Close()
 		return nil, err
 	}
+	s.patience.limit.Store(int64(answerTime))
 	if s.insert, err = s.db.PrepareContext(ctx, insertEnvelope); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("prepare to keep envelopes: %w", err)
@@ -114,10 +118,10 @@ func (s *Store) connect(ctx context.Context, address string) (goose.Dialect, err
 // commit, and an acknowledgement would wait for it.
 func (s *Store) connectSQLite(ctx context.Context, path string) (err error) {
 	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint(0)"}
-	if s.db, err = openSQLite(path, pragmas...); err != nil {
+	if s.db.DB, err = openSQLite(path, pragmas...); err != nil {
 		return err
 	}
-	s.driver = riversqlite.New(s.db)
+	s.driver = riversqlite.New(s.db.DB)
 	if err := s.db.PingContext(ctx); err != nil {
 		_ = s.db.Close()
 		return fmt.Errorf("open the database file %s (is its folder there and writable?): %w", path, err)
@@ -159,17 +163,19 @@ func (s *Store) move(ctx context.Context) {
 }
 
 func (s *Store) connectPostgres(ctx context.Context, address string) error {
-	db, err := sql.Open("pgx", address)
+	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", redactAddress(address), err)
 	}
+	config.DialFunc = s.patience.dialer(config.DialFunc)
+	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(20)
 	pool, err := pgxpool.New(ctx, address)
 	if err != nil {
 		_ = db.Close()
 		return fmt.Errorf("open %s: %w", redactAddress(address), err)
 	}
-	s.db, s.listen, s.driver = db, pool, riverdatabasesql.NewWithPgxListener(db, pool)
+	s.db.DB, s.listen, s.driver = db, pool, riverdatabasesql.NewWithPgxListener(db, pool)
 	if err := db.PingContext(ctx); err != nil {
 		s.Close()
 		return fmt.Errorf("reach the database %s: %w", redactAddress(address), err)
@@ -191,7 +197,7 @@ func (s *Store) migrate(ctx context.Context, dialect goose.Dialect, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	ours, err := goose.NewProvider(dialect, s.db, dir, goose.WithSlog(log))
+	ours, err := goose.NewProvider(dialect, s.db.DB, dir, goose.WithSlog(log))
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
@@ -227,23 +233,31 @@ func (s *Store) Close() {
 }
 
 // DB gives the record's readers the connection.
-func (s *Store) DB() *sql.DB { return s.db }
+func (s *Store) DB() *sql.DB { return s.db.DB }
 
-// Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+// Ready returns why the database cannot be used, when it cannot.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.db.PingContext(ctx); err != nil {
+		return s.db.outage.mark(err)
+	}
+	if why := s.db.outage.trouble(); why == diskFull { // which a look does not find
+		return &operation.Unavailable{Why: why, Err: errors.New("a write failed a moment ago")}
+	}
+	return nil
+}
 
 // inTx runs f in one transaction. Nothing in f may wait for the outside world.
 func (s *Store) inTx(ctx context.Context, what string, f func(tx *sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("%s: begin: %w", what, full(err))
+		return fmt.Errorf("%s: begin: %w", what, s.db.outage.mark(err))
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if err := f(tx); err != nil {
-		return fmt.Errorf("%s: %w", what, full(err))
+		return fmt.Errorf("%s: %w", what, s.db.outage.mark(err))
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("%s: commit: %w", what, full(err))
+		return fmt.Errorf("%s: commit: %w", what, s.db.outage.mark(err))
 	}
 	return nil
 }

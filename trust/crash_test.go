@@ -73,6 +73,7 @@ func sweeps() []sweep {
 		}
 	}
 	out = append(append(out, reminderSweeps()...), socketSweeps()...)
+	out = append(out, databaseSweeps()...)
 	return append(out, sweep{short("sqlite", 1, rotation()), copying(), atCommits(), 1})
 }
 
@@ -213,7 +214,7 @@ func (s *suite) undisturbed(t *testing.T, where setting) *list {
 	l.once.Do(func() {
 		s.slots <- struct{}{}
 		defer func() { <-s.slots }()
-		where.overlap = 3 * time.Second
+		where.overlap, where.ground = 3*time.Second, shared
 		w := newWorld(t, s.program(t, where.story), where)
 		began := time.Now()
 		r := s.perform(t, w, func() {})

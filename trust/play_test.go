@@ -152,7 +152,7 @@ func (w *world) messages() ([]slack.Message, error) {
 
 // insist does what a person does: again when Slack says that it did not work.
 func (w *world) insist(what string, do func() (slack.Result, error), done func() bool) (tries int, err error) {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience + w.away); time.Now().Before(deadline); {
 		result, err := do()
 		if errors.Is(err, slack.ErrNotShown) && done() {
 			return tries, nil // the button is gone, because the click before counted

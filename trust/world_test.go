@@ -46,6 +46,8 @@ type setting struct {
 	replicas int
 	overlap  time.Duration // of the old key and the new one
 	story    story
+	ground   ground        // what of its own the database stands on
+	away     time.Duration // for how long it is gone, if it goes
 	seed     uint64
 	servers  int           // besides the sandbox's own; with any, every service has one task, and none is probed
 	look     time.Duration // between two looks at the database; 0 is as often as a sweep needs
@@ -70,6 +72,10 @@ type world struct {
 	thief    *thief       // in an emergency
 	began    time.Time    // the sandbox's time at the start
 	cares    cares        // in a play of reminders
+	server   *need.Server // PostgreSQL of the play's own
+	line     *line        // to PostgreSQL
+	disk     *need.Disk   // a small one, on which the database is
+	mishap   func(error)  // of the harness itself
 }
 
 // newWorld makes everything but starts no replica. It is taken down with the test.
@@ -84,7 +90,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(box.Close)
-	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), began: box.Clock.Now(), ctx: t.Context(), cleanUp: t.Cleanup}
+	w := &world{setting: s, box: box, dir: t.TempDir(), dice: rand.New(rand.NewPCG(s.seed, 2)), stunned: make(chan struct{}, 64), copies: make(chan error, 8), began: box.Clock.Now(), ctx: t.Context(), cleanUp: t.Cleanup, mishap: func(err error) { t.Error(err) }}
 	if err := w.write(t); err != nil {
 		t.Fatal(err)
 	}
@@ -132,11 +138,7 @@ func (w *world) write(t *testing.T) error {
 	if w.story.config != nil {
 		config = w.story.config(config)
 	}
-	w.address = "sqlite:" + filepath.Join(w.dir, "twokey.db")
-	if w.database == "postgres" {
-		w.address = need.Postgres(t)
-		config = strings.Replace(config, "sqlite:"+filepath.ToSlash(w.dir)+"/twokey.db", w.address, 1)
-	}
+	config = strings.Replace(config, "sqlite:"+filepath.ToSlash(w.dir)+"/twokey.db", w.lay(t), 1)
 	return os.WriteFile(path, []byte(config), 0o600)
 }
 
@@ -172,7 +174,7 @@ func (w *world) startAll() error {
 
 // until waits for the condition itself.
 func (w *world) until(ctx context.Context, limit time.Duration, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, limit+w.away)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -3,10 +3,13 @@ package need
 import (
 	"bufio"
 	"database/sql"
+	"errors"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -87,5 +90,44 @@ func TestAKilledTestBinaryLeavesNoClusterBehind(t *testing.T) {
 func TestMotoAnswers(t *testing.T) {
 	if address := Moto(t); !strings.HasPrefix(address, "http://127.0.0.1:") {
 		t.Errorf("address %q", address)
+	}
+}
+
+func TestAServerOfItsOwnComesBackWithWhatWasCommitted(t *testing.T) {
+	s := PostgresOfItsOwn(t, nil)
+	execute(t, s.Address, "CREATE TABLE here (n int)")
+	for _, mode := range []string{"immediate", "fast"} {
+		if err := s.Stop(mode); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("pgx", s.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Ping(); err == nil {
+			t.Errorf("it answers after the stop (%s)", mode)
+		}
+		_ = db.Close()
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, s.Address, "INSERT INTO here VALUES (1)")
+	}
+}
+
+func TestASmallDiskFillsUpAndHasSpaceAgain(t *testing.T) {
+	d := SmallDisk(t, 4<<20)
+	write := func() error { return os.WriteFile(filepath.Join(d.Path, "here"), make([]byte, 100<<10), 0o600) }
+	if err := d.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("writing on the full disk: %v", err)
+	}
+	if err := d.Free(); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(); err != nil {
+		t.Errorf("writing when there is space again: %v", err)
 	}
 }
