@@ -200,11 +200,21 @@ type Operation struct {
 	Forged bool `json:"-"`
 }
 
-// Lane is the queue in which the operation's thread is told: its channel's or,
-// once it is confirmed, that of its room.
+// Lane is the queue in which the operation's thread is told: its card's or, once it
+// is confirmed, that of its room.
 func (op Operation) Lane() string {
 	if op.Plan.Room != nil && op.Approver.User != "" {
 		return "room:" + string(op.ID)
+	}
+	return op.CardLane()
+}
+
+// CardLane is the queue in which the operation's card is shown: its channel's, where
+// it waits for what was asked before, or its own, if it is urgent enough for a room.
+// Whoever asks for a thousand rotations must not delay an emergency.
+func (op Operation) CardLane() string {
+	if op.Plan.Room != nil {
+		return "card:" + string(op.ID)
 	}
 	return string(op.Channel)
 }

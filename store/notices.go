@@ -95,11 +95,11 @@ func (t *teller) workNote(ctx context.Context, e operation.Entry) error {
 // surfaces writes down what shows the operation as a whole: its card and, if it
 // has a room, the message that is pinned there. The room is opened first.
 func (t *teller) surfaces(ctx context.Context) error {
-	card := operation.Notice{Kind: operation.NoticeCard, Lane: string(t.op.Channel)}
+	card := operation.Notice{Kind: operation.NoticeCard, Lane: t.op.CardLane()}
 	if err := t.surface(ctx, card); err != nil {
 		return err
 	}
-	if t.op.Lane() == string(t.op.Channel) {
+	if t.op.Lane() == t.op.CardLane() {
 		return nil
 	}
 	room := operation.Notice{Key: "room:" + string(t.op.ID), Kind: operation.NoticeRoom}
@@ -344,7 +344,7 @@ func (s *Store) RoomOpened(ctx context.Context, id operation.ID, channel operati
 // showAgain has the card of an operation that has ended edited once for a room.
 func (s *Store) showAgain(ctx context.Context, tx *sql.Tx, op operation.Operation, room string) error {
 	t := teller{store: s, tx: tx, op: op}
-	card := operation.Notice{Key: fmt.Sprintf("card:%s:in:%s", op.ID, room), Kind: operation.NoticeCard, Lane: string(op.Channel)}
+	card := operation.Notice{Key: fmt.Sprintf("card:%s:in:%s", op.ID, room), Kind: operation.NoticeCard, Lane: op.CardLane()}
 	var known int
 	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0), COALESCE(SUM(CASE WHEN key = $1 THEN 1 ELSE 0 END), 0) FROM notices", card.Key).Scan(&t.last, &known); err != nil {
 		return fmt.Errorf("number the notices: %w", err)

@@ -252,6 +252,35 @@ func TestAChannelIsToldInOrderByOneAtATime(t *testing.T) {
 	})
 }
 
+// Whoever may ask for rotations must not delay an emergency: neither by many, nor by one
+// whose card Slack refuses.
+func TestAnEmergencysCardWaitsForNoOther(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		for n := range 20 {
+			create(t, s, request(operation.ID(fmt.Sprint("op", n)), operation.SecretName(fmt.Sprint("s", n, "/prod"))))
+		}
+		urgent := request("urgent", "leaked/prod")
+		urgent.Kind, urgent.Plan.Room = "emergency_disable", &operation.Room{Name: "inc-leaked"}
+		create(t, s, urgent)
+		first := claim(t, s)
+		if first.Operation != "op0" {
+			t.Fatalf("got %+v", first)
+		}
+		if card := claim(t, s); card.Operation != "urgent" || card.Kind != operation.NoticeCard {
+			t.Errorf("while another's card is posted, %s of %s is next", card.Kind, card.Operation)
+		}
+		if err := s.NoticeLater(t.Context(), first, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		urgent.ID, urgent.Secret, urgent.Envelope = "urgent2", "leaked/dev", "another"
+		create(t, s, urgent)
+		if card := claim(t, s); card.Operation != "urgent2" {
+			t.Errorf("while another's card rests, that of %s is next", card.Operation)
+		}
+	})
+}
+
 func claim(t *testing.T, s *store.Store) operation.Notice {
 	t.Helper()
 	n, found, err := s.ClaimNotice(t.Context(), "test", time.Minute)
