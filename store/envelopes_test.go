@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,7 +57,17 @@ func TestAnEnvelopeThatFailsIsTriedAgainAndThenGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		tried := make(chan struct{}, 100)
-		running(t, s, store.Handlers{Envelope: func(context.Context, json.RawMessage) error { tried <- struct{}{}; return errors.New("no") }})
+		var told atomic.Int32
+		running(t, s, store.Handlers{
+			Envelope: func(context.Context, json.RawMessage) error { tried <- struct{}{}; return errors.New("no") },
+			GiveUp: func(_ context.Context, body json.RawMessage) error {
+				if string(body) != `1` {
+					t.Errorf("of %s", body)
+				}
+				told.Add(1)
+				return nil
+			},
+		})
 		deadline := time.After(20 * time.Second)
 		tries := 0
 		for {
@@ -77,6 +88,9 @@ func TestAnEnvelopeThatFailsIsTriedAgainAndThenGivenUp(t *testing.T) {
 		}
 		if tries != 5 {
 			t.Errorf("tried %d times, want 5", tries)
+		}
+		if n := told.Load(); n != 1 {
+			t.Errorf("whose it is was told %d times", n)
 		}
 	})
 }

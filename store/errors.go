@@ -7,7 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -90,7 +90,7 @@ func unusable(err error) string {
 		switch {
 		case pg.Code == "53100":
 			return diskFull
-		case pg.Code == "25006", strings.Contains("08 53 57 58", pg.Code[:min(2, len(pg.Code))]):
+		case pg.Code == "25006", len(pg.Code) == 5 && slices.Contains([]string{"08", "53", "57", "58"}, pg.Code[:2]):
 			return silent
 		}
 		return ""

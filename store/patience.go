@@ -15,8 +15,8 @@ const (
 	// its machine is lost, nobody says so: without a limit the bot would wait for ever,
 	// also when another machine has long taken over.
 	answerTime = 10 * time.Second
-	// reachTime bounds opening a connection.
-	reachTime = 5 * time.Second
+	// connectTime bounds opening a connection, signing in included.
+	connectTime = 5 * time.Second
 )
 
 // patience is how long the connections to PostgreSQL wait for an answer: for ever, until
@@ -26,8 +26,6 @@ type patience struct{ limit atomic.Int64 }
 // dialer limits the connections that dial opens.
 func (p *patience) dialer(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, reachTime)
-		defer cancel()
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err

@@ -167,10 +167,19 @@ func (s *Store) connectPostgres(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", redactAddress(address), err)
 	}
+	listening, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", redactAddress(address), err)
+	}
+	for _, c := range []*pgx.ConnConfig{config, listening.ConnConfig} {
+		if c.ConnectTimeout == 0 { // the address may name one
+			c.ConnectTimeout = connectTime
+		}
+	}
 	config.DialFunc = s.patience.dialer(config.DialFunc)
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(20)
-	pool, err := pgxpool.New(ctx, address)
+	pool, err := pgxpool.NewWithConfig(ctx, listening)
 	if err != nil {
 		_ = db.Close()
 		return fmt.Errorf("open %s: %w", redactAddress(address), err)
