@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,15 +12,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/twokey/twokey/audit"
-	"github.com/twokey/twokey/bot"
 	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/operation"
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/slack"
 	"github.com/twokey/twokey/scheduler"
-	"github.com/twokey/twokey/store"
 )
 
 // found is what a sweep finds.
@@ -44,20 +40,7 @@ func TestThousandsThatAreDueAtOnceDoNotFloodTheChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer box.Close()
-	private, _, err := audit.GenerateKey("twokey.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := audit.ParseKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "twokey.db"),
-		store.Options{Recorder: audit.NewLog(key, audit.Cadence{}, time.Now), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := openStore(t, "sqlite:"+filepath.Join(t.TempDir(), "twokey.db"), recordKey(t))
 	now := time.Now()
 	channels := []operation.ChannelID{sandbox.OperationsChannel, sandbox.GeneralChannel}
 	var all found
@@ -79,13 +62,7 @@ func TestThousandsThatAreDueAtOnceDoNotFloodTheChannels(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	chat, err := bot.New(bot.Config{
-		AppToken: operation.NewSecret(box.Slack.AppToken()), BotToken: operation.NewSecret(box.Slack.BotToken()), APIURL: box.URL() + "/slack/api/",
-		Inbox: inbox{db}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Turns: db,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	chat := chatOf(t, box, db)
 	var g errgroup.Group
 	g.Go(func() error {
 		return chat.RunPoster(ctx, db, db, db, func(operation.Operation) []operation.StepState { return nil })

@@ -20,6 +20,44 @@ import (
 	"github.com/twokey/twokey/store"
 )
 
+// recordKey makes a key for a record.
+func recordKey(t *testing.T) audit.Key {
+	t.Helper()
+	private, _, err := audit.GenerateKey("twokey.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := audit.ParseKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// openStore opens a database for the test, without the rest of the bot.
+func openStore(t *testing.T, address string, key audit.Key) *store.Store {
+	t.Helper()
+	db, err := store.Open(t.Context(), address, store.Options{Recorder: audit.NewLog(key, audit.Cadence{}, time.Now), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// chatOf is the bot in the sandbox's Slack, without handlers.
+func chatOf(t *testing.T, box *sandbox.Sandbox, db *store.Store) *bot.Bot {
+	t.Helper()
+	chat, err := bot.New(bot.Config{
+		AppToken: operation.NewSecret(box.Slack.AppToken()), BotToken: operation.NewSecret(box.Slack.BotToken()), APIURL: box.URL() + "/slack/api/",
+		Inbox: inbox{db}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Turns: db,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chat
+}
+
 // TestTwoReplicasPostNoMoreThanOneMessageASecondIntoAChannel: what they post stands
 // in different lanes, so that either may take it up at any time.
 func TestTwoReplicasPostNoMoreThanOneMessageASecondIntoAChannel(t *testing.T) {
@@ -29,31 +67,14 @@ func TestTwoReplicasPostNoMoreThanOneMessageASecondIntoAChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer box.Close()
-	private, _, err := audit.GenerateKey("twokey.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := audit.ParseKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := recordKey(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	var db *store.Store
 	for range 2 {
-		db, err = store.Open(t.Context(), address, store.Options{Recorder: audit.NewLog(key, audit.Cadence{}, time.Now), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		chat, err := bot.New(bot.Config{
-			AppToken: operation.NewSecret(box.Slack.AppToken()), BotToken: operation.NewSecret(box.Slack.BotToken()), APIURL: box.URL() + "/slack/api/",
-			Inbox: inbox{db}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Turns: db,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		db = openStore(t, address, key)
+		chat := chatOf(t, box, db)
 		replica := db
 		g.Go(func() error {
 			return chat.RunPoster(ctx, replica, replica, replica, func(operation.Operation) []operation.StepState { return nil })
