@@ -47,6 +47,20 @@ func plantedBugs() []plantedBug {
 			"operation", "TestTheSameClickTwiceIsOneDecision",
 		},
 		{
+			"what the database could not take is not tried again", "handlers/handlers.go", "		if !ok {\n			return err\n", "		if true {\n			_ = ok\n			return err\n",
+			"handlers", "TestWhatSomebodyDidIsDoneWhenTheDatabaseIsBack",
+		},
+		{
+			"an emergency's card waits for all others", "operation/operation.go", `	if op.Plan.Room != nil {
+		return "card:" + string(op.ID)`, `	if false {
+		return "card:" + string(op.ID)`,
+			"store", "TestAnEmergencysCardWaitsForNoOther",
+		},
+		{
+			"a silent database is waited for", "store/store.go", "c.ConnectTimeout = connectTime", "_ = connectTime",
+			"store", "TestASilentPostgreSQLIsGivenUp",
+		},
+		{
 			"no deduplication of envelopes", "store/envelopes.go", "			continue // known\n", "			err = nil\n",
 			"store", "TestEachEnvelopeIsHandledOnceHoweverOftenItComes",
 		},

@@ -192,7 +192,7 @@ func (s *suite) run(ctx context.Context, sw sweep) []result {
 // program is the bot that a story needs.
 func (s *suite) program(t *testing.T, tale story) string {
 	t.Helper()
-	path, err := s.programs.with(tale.hands, s.t.TempDir)
+	path, err := s.programs.with(tale.clock, s.t.TempDir)
 	if err != nil {
 		t.Fatal(err)
 	}

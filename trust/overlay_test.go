@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"go/build"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,26 +12,16 @@ import (
 	"time"
 )
 
-// hands is which clock of the bot the harness can move. The bot knows nothing of it:
+// The bot's clock that people see can be moved by the harness, so that days pass; what
+// the machine measures (leases, retries, time-outs) stays. The bot knows nothing of it:
 // like a planted bug, it is laid over the source for the compiler alone.
-type hands string
-
-const (
-	noHands hands = ""
-	// peoplesClock is the one that people see, which the bot is given as a function.
-	// What the machine measures (leases, retries, time-outs) stays: days pass.
-	peoplesClock hands = "people's clock"
-	// wallClock is the machine's: every time.Now of the bot, its libraries and Go's own,
-	// but not the monotonic clock, as when somebody sets the time.
-	wallClock hands = "wall clock"
-)
 
 // clockVariable names the file in which a replica reads how many seconds its clock is
 // ahead.
 const clockVariable = "TWOKEY_TRUST_CLOCK"
 
 // clockSource reads that file, which is mapped into the process.
-const clockSource = `package %s
+const clockSource = `package main
 
 import (
 	"sync/atomic"
@@ -46,7 +35,7 @@ func mapTrustClock() *int64 {
 	name, _ := syscall.Getenv("` + clockVariable + `")
 	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return new(int64) // the compiler's own tools read the time, too
+		panic(err)
 	}
 	page, err := syscall.Mmap(fd, 0, 8, syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {
@@ -59,16 +48,13 @@ func ahead() int64 { return atomic.LoadInt64(trustClock) }
 `
 
 // overlay writes what the compiler is to read instead, and returns the list of it.
-func (h hands) overlay(dir string) (list string, err error) {
+func overlay(dir string) (list string, err error) {
 	root, err := filepath.Abs("..")
 	if err != nil {
 		return "", err
 	}
-	pkg, file, was, is := "main", filepath.Join(root, "main.go"), "serve(ctx, cfg, time.Now, ", "serve(ctx, cfg, func() time.Time { return time.Now().Add(time.Duration(ahead()) * time.Second) }, "
-	if h == wallClock {
-		pkg, file = "time", filepath.Join(build.Default.GOROOT, "src", "time", "time.go")
-		was, is = "sec, nsec, mono := runtimeNow()\n", "sec, nsec, mono := runtimeNow()\n\tsec += ahead()\n"
-	}
+	file := filepath.Join(root, "main.go")
+	const was, is = "serve(ctx, cfg, time.Now, ", "serve(ctx, cfg, func() time.Time { return time.Now().Add(time.Duration(ahead()) * time.Second) }, "
 	source, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
@@ -82,7 +68,7 @@ func (h hands) overlay(dir string) (list string, err error) {
 		return "", err
 	}
 	list = filepath.Join(dir, "overlay.json")
-	for name, text := range map[string]string{moved: strings.Replace(string(source), was, is, 1), clock: fmt.Sprintf(clockSource, pkg), list: string(replace)} {
+	for name, text := range map[string]string{moved: strings.Replace(string(source), was, is, 1), clock: clockSource, list: string(replace)} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			return "", err
 		}
@@ -90,32 +76,32 @@ func (h hands) overlay(dir string) (list string, err error) {
 	return list, nil
 }
 
-// programs builds the bot once for each clock that is wanted.
+// programs builds the bot once with a clock that can be moved, and once as it is.
 type programs struct {
 	mu    sync.Mutex
-	built map[hands]func() (string, error)
+	built map[bool]func() (string, error)
 }
 
-// with returns the path of a bot whose clock can be moved so; dir is for its files.
-func (p *programs) with(h hands, dir func() string) (string, error) {
+// with returns the path of a bot whose clock can be moved, or not; dir is for its files.
+func (p *programs) with(clock bool, dir func() string) (string, error) {
 	p.mu.Lock()
 	if p.built == nil {
-		p.built = map[hands]func() (string, error){}
+		p.built = map[bool]func() (string, error){}
 	}
-	if p.built[h] == nil {
-		p.built[h] = sync.OnceValues(func() (string, error) {
+	if p.built[clock] == nil {
+		p.built[clock] = sync.OnceValues(func() (string, error) {
 			here := dir()
-			if h == noHands {
+			if !clock {
 				return compile(here)
 			}
-			list, err := h.overlay(here)
+			list, err := overlay(here)
 			if err != nil {
-				return "", fmt.Errorf("lay the %s over the source: %w", h, err)
+				return "", fmt.Errorf("lay the clock over the source: %w", err)
 			}
 			return compile(here, "-overlay", list)
 		})
 	}
-	get := p.built[h]
+	get := p.built[clock]
 	p.mu.Unlock()
 	return get()
 }
