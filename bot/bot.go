@@ -13,6 +13,7 @@ import (
 
 	vm "github.com/VictoriaMetrics/metrics"
 	"github.com/slack-go/slack"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/twokey/twokey/operation"
 )
@@ -93,6 +94,8 @@ type Bot struct {
 	m       *metrics
 	log     *slog.Logger
 	nudge   chan struct{}
+	groups  singleflight.Group
+	looking sync.Mutex // into a group
 
 	mu   sync.Mutex
 	self *slack.AuthTestResponse // who the bot is; nil until Slack has said so

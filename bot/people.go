@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/slack-go/slack"
 
@@ -47,11 +48,32 @@ func ours(u slack.User, self slack.AuthTestResponse) bool {
 	return u.TeamID == self.TeamID || self.EnterpriseID != "" && u.Enterprise.EnterpriseID == self.EnterpriseID
 }
 
-// Group lists a user group's members, now.
+// groupTime bounds a look into a group, in which Slack may ask to wait.
+const groupTime = 20 * time.Second
+
+// Group lists a user group's members, now. Slack takes twenty looks a minute: who asks
+// while a look is on its way shares the next one with all others who do, so that many
+// requests or clicks at once cost two. What was sent before somebody asked is too old
+// for them.
 func (b *Bot) Group(ctx context.Context, group operation.GroupID) ([]operation.UserID, error) {
-	users, err := b.api.GetUserGroupMembersContext(ctx, string(group))
-	if err != nil {
-		return nil, fmt.Errorf("read the members of group %s: %w", group, err)
+	next := b.groups.DoChan(string(group), func() (any, error) {
+		b.looking.Lock()
+		defer b.looking.Unlock()
+		// Whoever asks from here on gets a newer one, and this one is not the first one's alone.
+		b.groups.Forget(string(group))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), groupTime)
+		defer cancel()
+		return b.api.GetUserGroupMembersContext(ctx, string(group))
+	})
+	var users []string
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read the members of group %s: %w", group, context.Cause(ctx))
+	case look := <-next:
+		if look.Err != nil {
+			return nil, fmt.Errorf("read the members of group %s: %w", group, look.Err)
+		}
+		users, _ = look.Val.([]string)
 	}
 	out := make([]operation.UserID, len(users))
 	for i, u := range users {

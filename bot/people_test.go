@@ -2,8 +2,12 @@ package bot_test
 
 import (
 	"errors"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -91,6 +95,34 @@ func TestTheGroupIsReadAtEveryLook(t *testing.T) {
 	look("U0BOB", "U0CAROL")
 	w.must(nil, w.slack.ChangeGroup("platform-approvers", []string{"dave"}, []string{"bob"}))
 	look("U0CAROL", "U0DAVE")
+}
+
+// Slack takes twenty looks into groups a minute.
+func TestManyWhoAskAtOnceShareALookThatIsNewerThanTheirQuestion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.bot()
+	const list = "slack.usergroups.users.list"
+	w.cond.SetLatency(list, 200*time.Millisecond)
+	var all sync.WaitGroup
+	// Its answer is on the way when somebody leaves: it is not for those who ask now.
+	w.cond.At(list, 1, conditions.After, func(*http.Request) {
+		w.must(nil, w.slack.ChangeGroup("platform-approvers", []string{"dave"}, []string{"bob"}))
+		for range 40 {
+			all.Go(func() {
+				if got, err := b.Group(t.Context(), "S0APPROVERS"); err != nil || !slices.Equal(got, []operation.UserID{"U0CAROL", "U0DAVE"}) {
+					t.Errorf("%v, %v", got, err)
+				}
+			})
+		}
+	})
+	if got, err := b.Group(t.Context(), "S0APPROVERS"); err != nil || !slices.Equal(got, []operation.UserID{"U0BOB", "U0CAROL"}) {
+		t.Errorf("who asked first: %v, %v", got, err)
+	}
+	all.Wait()
+	if n := w.cond.Counts()[list]; n > 3 { // a third for who came late
+		t.Errorf("41 looks took %d calls", n)
+	}
 }
 
 func TestChannelsWithPeopleFromOutsideAreShared(t *testing.T) {

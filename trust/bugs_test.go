@@ -61,6 +61,10 @@ func plantedBugs() []plantedBug {
 			"store", "TestASilentPostgreSQLIsGivenUp",
 		},
 		{
+			"who asks is told a group's members of before", "bot/people.go", "		b.groups.Forget(string(group))\n", "",
+			"bot", "TestManyWhoAskAtOnceShareALookThatIsNewerThanTheirQuestion",
+		},
+		{
 			"no deduplication of envelopes", "store/envelopes.go", "			continue // known\n", "			err = nil\n",
 			"store", "TestEachEnvelopeIsHandledOnceHoweverOftenItComes",
 		},
