@@ -29,15 +29,22 @@ func (b bearer) Do(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the form for %s: %w", r.URL.Path, err)
 	}
 	_ = r.Body.Close() // a buffer
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, fmt.Errorf("read the form for %s", r.URL.Path) // the cause quotes it
+	form := make([]byte, 0, len(body))
+	for field := range bytes.SplitSeq(body, []byte{'&'}) { // an & within a value is written %26
+		value, found := bytes.CutPrefix(field, []byte("token="))
+		if !found {
+			form = append(append(form, field...), '&')
+			continue
+		}
+		token, err := url.QueryUnescape(string(value))
+		if err != nil {
+			return nil, fmt.Errorf("read the form for %s", r.URL.Path) // the cause quotes it
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
 	}
-	if token := form.Get("token"); token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-		form.Del("token")
-		body = []byte(form.Encode())
-	}
+	body = bytes.TrimSuffix(form, []byte{'&'})
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	return b.next.Do(r)

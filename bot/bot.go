@@ -53,6 +53,16 @@ type Config struct {
 // callTime bounds one call of Slack's API.
 const callTime = 10 * time.Second
 
+// connectionsKept is how many connections to Slack's API stay open without a call.
+// Go keeps two, and opens each further one anew: a handshake a call in a burst.
+const connectionsKept = 16
+
+func newHTTPClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = connectionsKept
+	return &http.Client{Timeout: callTime, Transport: t}
+}
+
 // withDefaults fills in what may be left out, and says what may not.
 func (c Config) withDefaults() (Config, error) {
 	if c.AppToken.IsZero() || c.BotToken.IsZero() || c.Inbox == nil {
@@ -68,7 +78,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Metrics = vm.NewSet()
 	}
 	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{Timeout: callTime}
+		c.HTTPClient = newHTTPClient()
 	}
 	if c.APIURL == "" {
 		c.APIURL = slack.APIURL
