@@ -129,7 +129,7 @@ func (c *runCommand) Run(ctx context.Context, io streams) error {
 	// The start needs more memory than all that follows, and would keep it.
 	settled := time.AfterFunc(startTime, debug.FreeOSMemory)
 	defer settled.Stop()
-	return serve(ctx, cfg, time.Now, newLogger(io.err, c.LogLevel))
+	return serve(ctx, cfg, nil, newLogger(io.err, c.LogLevel))
 }
 
 // startTime is when the start is over for certain.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/twokey/twokey/audit"
@@ -32,27 +33,33 @@ import (
 	"github.com/twokey/twokey/worknotes"
 )
 
-// serve is the bill of materials: it builds every part from the configuration,
-// ties them together, and runs them until ctx ends or one of them gives up.
+// serve runs the bot, with its spans going where OpenTelemetry's variables say, until
+// ctx ends or a part gives up. Where now is nil, it is the store's.
 func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Logger) error {
-	metrics := vm.NewSet()
 	provider, stopTraces, err := startTraces(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer stopTraces()
-	tracer := provider.Tracer(tracerName)
+	return assemble(ctx, cfg, now, log, provider.Tracer(tracerName))
+}
 
+// assemble is the bill of materials: it builds every part from the configuration, ties
+// them together, and runs them.
+func assemble(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Logger, tracer trace.Tracer) error {
+	metrics := vm.NewSet()
 	key, err := cfg.Record.key()
 	if err != nil {
 		return err
 	}
-	record := audit.NewLog(key, audit.Cadence{}, now)
-	db, err := store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log, WorkNotes: cfg.ServiceNow.URL != ""})
+	var db *store.Store
+	record := audit.NewLog(key, audit.Cadence{}, func() time.Time { return db.Now() })
+	db, err = store.Open(ctx, cfg.Database.Reveal(), store.Options{Recorder: record, Now: now, Log: log, WorkNotes: cfg.ServiceNow.URL != ""})
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	now = db.Now
 
 	cloud, err := aws.New(ctx, aws.Config{Region: cfg.AWS.Region, Endpoint: cfg.AWS.EndpointURL})
 	if err != nil {
@@ -102,12 +109,12 @@ func serve(ctx context.Context, cfg *Config, now func() time.Time, log *slog.Log
 	} {
 		planners[kind], runbooks[kind] = book, traced{book, tracer}
 	}
-	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Planners: planners, Authenticators: cfg.Authenticators, Tries: db}
+	rules := &operation.Rules{Reader: db, Writer: db, Chat: chat, Directory: directory, Now: now, Clock: db.Clock, Planners: planners, Authenticators: cfg.Authenticators, Tries: db}
 	changes := servicenow.New(cfg.ServiceNow)
 	if cfg.ServiceNow.URL != "" {
 		rules.ChangeRequests = changes
 	}
-	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Log: log, Owner: owner(), Runbooks: runbooks}
+	runner := &operation.Runner{Writer: db, Leases: db, Rules: rules, Now: now, Clock: db.Clock, Log: log, Owner: owner(), Runbooks: runbooks}
 	care := &operation.Care{Rules: rules, Store: db, Policy: operation.Policy{Requesters: cfg.Requesters, Approvers: cfg.Approvers, Channel: cfg.Slack.OperationsChannel}}
 	survey, err := newSweeper(cfg, directory, cloud, db, now)
 	if err != nil {

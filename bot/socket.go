@@ -29,7 +29,8 @@ type socket struct {
 	m      *metrics
 
 	hello    atomic.Bool
-	heard    atomic.Int64 // when bytes last came, by the real clock, in nanoseconds
+	began    time.Time
+	heard    atomic.Int64 // when bytes last came, in nanoseconds after began
 	greeted  chan struct{}
 	greeting sync.Once
 }
@@ -54,7 +55,7 @@ const (
 func newSocket(number int, c Config, api *slack.Client, batch *batcher, m *metrics) *socket {
 	s := &socket{
 		number: number, batch: batch, acks: make(chan delivery, queueSize), now: c.Now, quiet: c.PingInterval * 5 / 2,
-		log: c.Logger.With("socket", number), m: m, greeted: make(chan struct{}),
+		log: c.Logger.With("socket", number), m: m, began: time.Now(), greeted: make(chan struct{}),
 	}
 	s.client = socketmode.New(api,
 		socketmode.OptionDialer(s.dialer(c.HTTPClient)),
@@ -80,7 +81,7 @@ func (s *socket) dialer(client *http.Client) *websocket.Dialer {
 		if err != nil {
 			return nil, err
 		}
-		return listener{Conn: conn, heard: &s.heard}, nil
+		return listener{Conn: conn, socket: s}, nil
 	}
 	return d
 }
@@ -89,21 +90,21 @@ func (s *socket) dialer(client *http.Client) *websocket.Dialer {
 // tells nobody; on an idle connection they are the only bytes there are.
 type listener struct {
 	net.Conn
-	heard *atomic.Int64
+	socket *socket
 }
 
 // Read implements net.Conn.
 func (l listener) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
 	if n > 0 {
-		l.heard.Store(time.Now().UnixNano())
+		l.socket.heard.Store(int64(time.Since(l.socket.began)))
 	}
 	return n, err
 }
 
 // alive reports whether Slack said hello on this connection and its pings arrive.
 func (s *socket) alive() bool {
-	return s.hello.Load() && time.Since(time.Unix(0, s.heard.Load())) < s.quiet
+	return s.hello.Load() && time.Since(s.began)-time.Duration(s.heard.Load()) < s.quiet
 }
 
 // run keeps the connection until ctx ends or Slack refuses for good.

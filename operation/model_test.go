@@ -236,7 +236,7 @@ func (m *model) run(rt *rapid.T) {
 		return
 	}
 	runner := &operation.Runner{
-		Writer: watched{m.d.store, m}, Leases: m.d.store, Rules: m.d.rules, Owner: "model", Now: m.d.rules.Now, Log: m.d.runner(nil).Log,
+		Writer: watched{m.d.store, m}, Leases: m.d.store, Rules: m.d.rules, Owner: "model", Now: m.d.rules.Now, Clock: m.d.store.Clock, Log: m.d.runner(nil).Log,
 		Runbooks: map[operation.Kind]operation.Runbook{"rotate": m},
 	}
 	func() {

@@ -167,8 +167,10 @@ type Operation struct {
 	StepSince time.Time       `json:"step_since"` // when that step was begun
 	ToldAt    time.Time       `json:"told_at"`    // when people last heard that it still goes on
 	Facts     map[Fact]string `json:"facts"`
-	Due       time.Time       `json:"due"`     // when a waiting operation goes on
-	Trouble   string          `json:"trouble"` // why it is parked, or failed
+	// Due is when a waiting operation goes on. While it is pending, it is when it lapses
+	// by the clock that measures: whatever happens to the other, nobody confirms later.
+	Due     time.Time `json:"due"`
+	Trouble string    `json:"trouble"` // why it is parked, or failed
 
 	FailedStep int   `json:"failed_step"` // the step that failed, while and after taking back
 	ParkedFrom State `json:"parked_from"` // where it stood when it was parked
@@ -217,6 +219,22 @@ func (op Operation) CardLane() string {
 		return "card:" + string(op.ID)
 	}
 	return string(op.Channel)
+}
+
+// Over reports whether a request's time is over by the clock that measures.
+func (op Operation) Over(clock time.Time) bool {
+	return op.State == Pending && !op.Due.IsZero() && !clock.Before(op.Due)
+}
+
+// Idle is the operation after nobody has worked on it for d, which does not count as
+// time that its step took.
+func (op Operation) Idle(d time.Duration) Operation {
+	for _, at := range []*time.Time{&op.StepSince, &op.ToldAt, &op.Lost} {
+		if !at.IsZero() {
+			*at = at.Add(d)
+		}
+	}
+	return op
 }
 
 // Drill reports whether the operation only practises.

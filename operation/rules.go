@@ -26,7 +26,8 @@ type Rules struct {
 	Chat      Chat
 	Directory Directory
 	Planners  map[Kind]Planner
-	Now       func() time.Time
+	Now       func() time.Time // the instant that people see
+	Clock     func() time.Time // only measures, and never jumps: the same for all replicas
 	// Authenticators are those of the people who may confirm what takes a second
 	// factor, and Tries counts their codes; both nil where nothing does.
 	Authenticators map[UserID]Authenticator
@@ -133,7 +134,7 @@ func (r *Rules) request(ctx context.Context, ask Ask) (Operation, error) {
 	op := Operation{
 		ID: newID(), Kind: ask.Kind, Secret: ask.Secret, State: Pending,
 		Requester: who.Person, Reason: ask.Reason, ChangeReference: ask.ChangeReference,
-		RequestedAt: now, LapsesAt: now.Add(ask.Policy.Lapse), Channel: ask.Policy.Channel,
+		RequestedAt: now, LapsesAt: now.Add(ask.Policy.Lapse), Due: r.Clock().Add(ask.Policy.Lapse), Channel: ask.Policy.Channel,
 		Facts: map[Fact]string{}, Envelope: ask.Envelope, Options: ask.Options,
 		Plan: Plan{Policy: ask.Policy},
 	}
@@ -290,7 +291,7 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 	if op.Forged {
 		return op, r.distrust(ctx, op)
 	}
-	if err := fits(op, click, now); err != nil {
+	if err := fits(op, click, now, r.Clock()); err != nil {
 		return op, err
 	}
 	who, err := r.standing(ctx, click.User, click.Channel, op.approverGroups()...)
@@ -309,7 +310,7 @@ func (r *Rules) approve(ctx context.Context, op Operation, click Click) (Operati
 	if err != nil {
 		return op, err
 	}
-	t := decide(op, click, who.Person, now)
+	t := decide(op, click, who.Person, now, r.Clock())
 	t.Code = code
 	if t.Supersedes, err = r.inTheWay(ctx, op, click.Event); err != nil {
 		return op, err
@@ -369,7 +370,7 @@ func (r *Rules) inTheWay(ctx context.Context, op Operation, event Event) ([]Oper
 
 // fits refuses clicks that do not belong to the operation as it stands. It needs
 // no look-up.
-func fits(op Operation, click Click, now time.Time) error {
+func fits(op Operation, click Click, now, clock time.Time) error {
 	switch {
 	case op.Card == "":
 		return Refuse(CodeOtherMessage, "The card has only just been posted, and I have not noted yet where it stands. Please click again in a moment.")
@@ -384,7 +385,7 @@ func fits(op Operation, click Click, now time.Time) error {
 		}
 		return Refuse(CodeNotInState, "This operation is %s, so that is not possible any more. Your click changed nothing.", op.State.Words())
 	}
-	if op.State == Pending && click.Event != Cancel && !now.Before(op.LapsesAt) {
+	if op.State == Pending && click.Event != Cancel && (!now.Before(op.LapsesAt) || op.Over(clock)) {
 		return Refuse(CodeLapsed, "This request lapsed at %s. Ask again if it is still needed.", op.LapsesAt.UTC().Format("15:04 MST"))
 	}
 	if click.Event == Undo && op.NoReturn {
@@ -569,7 +570,7 @@ func same(a, b Person) bool {
 }
 
 // decide says what an allowed click makes of the operation.
-func decide(op Operation, click Click, who Person, now time.Time) Transition {
+func decide(op Operation, click Click, who Person, now, clock time.Time) Transition {
 	t := Transition{Operation: op, From: op.State}
 	entry := Entry{
 		At: now, Operation: op.ID, Secret: op.Secret, Event: click.Event, Outcome: Decided,
@@ -587,15 +588,15 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 	to, _ := Next(op.State, click.Event)
 	t.Operation.State = to
 	t.Operation.DecidedBy, t.Operation.DecidedAt, t.Operation.DecisionWords = who, now, click.Words
-	t.Operation.Proposal, t.Operation.DecidedIn = Proposal{}, click.Envelope
+	t.Operation.Proposal, t.Operation.DecidedIn, t.Operation.Due = Proposal{}, click.Envelope, time.Time{}
 	if click.Event == Confirm {
-		t.Operation.Approver = who
+		t.Operation.Approver, t.Operation.StepSince = who, clock
 		if op.Plan.Urgent {
-			return atOnce(t, entry, now)
+			return atOnce(t, entry, now, clock)
 		}
 	}
 	if click.Event == Retry || click.Event == Undo {
-		t.Operation.Phase, t.Operation.StepSince, t.Operation.Trouble = Doing, time.Now(), ""
+		t.Operation.Phase, t.Operation.StepSince, t.Operation.Trouble = Doing, clock, ""
 		if click.Event == Undo && op.ParkedFrom != Undoing {
 			t.Operation.FailedStep = op.Step
 		}
@@ -611,11 +612,11 @@ func decide(op Operation, click Click, who Person, now time.Time) Transition {
 
 // atOnce begins an urgent operation in the transition that confirms it: it was
 // looked at a moment ago, and a second look would cost the time that counts.
-func atOnce(t Transition, entry Entry, now time.Time) Transition {
+func atOnce(t Transition, entry Entry, now, clock time.Time) Transition {
 	entry.State = Approved
 	begun := Entry{At: now, Operation: entry.Operation, Secret: entry.Secret, Event: Begin, State: Running, Outcome: Noted, Digest: entry.Digest, Text: "Confirmed, so it begins at once.", Quiet: true}
 	t.Operation.State, t.Operation.NoReturn, t.Wake = Running, true, true
-	t.Operation.Step, t.Operation.Phase, t.Operation.StepSince = 0, Doing, time.Now()
+	t.Operation.Step, t.Operation.Phase, t.Operation.StepSince = 0, Doing, clock
 	t.Entries = []Entry{entry, begun}
 	return t
 }
@@ -626,7 +627,7 @@ func (r *Rules) tooLate(ctx context.Context, click Click) error {
 	if err != nil {
 		return fmt.Errorf("read operation %s: %w", click.Operation, err)
 	}
-	if err := fits(op, click, r.Now()); err != nil {
+	if err := fits(op, click, r.Now(), r.Clock()); err != nil {
 		return err
 	}
 	return Refuse(CodeDecided, "Somebody was quicker: this operation has just changed. Look at its card and click again if it is still needed.")
@@ -789,7 +790,7 @@ func (r *Rules) Waiting(ctx context.Context, user UserID, ops []Operation) ([]Op
 	var out []Operation
 	for _, op := range ops {
 		events := map[State][]Event{Pending: {Confirm}, Parked: {Retry, Undo, HandOver}}[op.State]
-		if len(events) == 0 || op.State == Pending && !r.Now().Before(op.LapsesAt) {
+		if len(events) == 0 || op.State == Pending && (!r.Now().Before(op.LapsesAt) || op.Over(r.Clock())) {
 			continue
 		}
 		who, err := r.standing(ctx, user, op.Channel, op.approverGroups()...)
@@ -822,11 +823,11 @@ func (r *Rules) noteRefusal(ctx context.Context, err error, e Entry) error {
 // Lapse ends a request that nobody confirmed in time.
 func (r *Rules) Lapse(ctx context.Context, op Operation) error {
 	now := r.Now()
-	if op.State != Pending || now.Before(op.LapsesAt) {
+	if op.State != Pending || now.Before(op.LapsesAt) && !op.Over(r.Clock()) {
 		return nil
 	}
 	moved := op
-	moved.State, moved.EndedAt = Lapsed, now
+	moved.State, moved.EndedAt, moved.Due = Lapsed, now, time.Time{}
 	_, err := r.Writer.Change(ctx, Transition{Operation: moved, From: Pending, Entries: []Entry{{
 		At: now, Operation: op.ID, Secret: op.Secret, Event: Lapse, State: Lapsed, Outcome: Decided,
 		Text: "Nobody confirmed it in time. Nothing was changed.", Digest: op.Digest,

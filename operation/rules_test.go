@@ -163,7 +163,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	t.Cleanup(d.store.Close)
 	d.rules = &operation.Rules{
-		Reader: d.store, Writer: d.store, Chat: d.work, Directory: d.work, Now: now,
+		Reader: d.store, Writer: d.store, Chat: d.work, Directory: d.work, Now: now, Clock: d.store.Clock,
 		Planners: map[operation.Kind]operation.Planner{"rotate": d.plan},
 	}
 	return d
@@ -409,6 +409,25 @@ func TestAClickIsCountedOnlyOnItsOwnCard(t *testing.T) {
 				t.Errorf("got %v, want refusal %s", err, tt.code)
 			}
 		})
+	}
+}
+
+func TestASetBackClockLetsNobodyConfirmLater(t *testing.T) {
+	d := newDesk(t)
+	op := d.ask(t, "sharepoint/prod")
+	d.now = d.now.Add(-time.Hour)
+	clock := d.rules.Clock
+	d.rules.Clock = func() time.Time { return clock().Add(op.Plan.Policy.Lapse) }
+	_, err := d.rules.Approve(t.Context(), click(op, operation.Confirm, "bob"))
+	var refusal *operation.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != operation.CodeLapsed {
+		t.Errorf("confirmed after its time: %v", err)
+	}
+	if err := d.rules.Lapse(t.Context(), op); err != nil {
+		t.Fatal(err)
+	}
+	if op, _ = d.store.Operation(t.Context(), op.ID); op.State != operation.Lapsed {
+		t.Errorf("state %s, want lapsed", op.State)
 	}
 }
 

@@ -26,6 +26,7 @@ type Runner struct {
 	Runbooks map[Kind]Runbook
 	Owner    string // this replica, for the lease
 	Now      func() time.Time
+	Clock    func() time.Time // as that of [Rules]: for leases, and for how long things take
 	Log      *slog.Logger
 }
 
@@ -139,7 +140,7 @@ func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error
 	case err == nil && plan.Digest() == op.Digest:
 		return 0, r.move(ctx, op, Begin, "", Entry{
 			Outcome: Noted, Text: "The plan, made again, is the confirmed one, and the approver still may confirm it.",
-		}, func(o *Operation) { o.Step, o.Phase, o.StepSince = 0, Doing, time.Now() })
+		}, func(o *Operation) { o.Step, o.Phase, o.StepSince = 0, Doing, r.Clock() })
 	case err == nil:
 		return 0, r.move(ctx, op, Void, "", Entry{
 			Outcome: Failed, Text: "Something changed since the confirmation, so nothing was run: " + drift(op.Plan, plan) + ". Ask again.",
@@ -148,7 +149,7 @@ func (r *Runner) begin(ctx context.Context, op *Operation) (time.Duration, error
 		return 0, r.move(ctx, op, Void, "", Entry{
 			Outcome: Failed, Code: refusal.Code, Text: "Nothing was run. " + refusal.Text,
 		}, nil)
-	case r.Now().Sub(op.DecidedAt) > planTime:
+	case r.took(*op) > planTime:
 		return 0, r.move(ctx, op, Void, "", Entry{
 			Outcome: Failed, Text: "The plan could not be made again in time, so nothing was run. " + r.explain(ctx, *op, "make the plan again", err) + " Ask again.",
 		}, nil)
@@ -182,7 +183,7 @@ func (r *Runner) resume(ctx context.Context, op *Operation) (time.Duration, erro
 		return 0, r.store(ctx, op, func(o *Operation) { o.LeaseOwner = "" })
 	}
 	return 0, r.move(ctx, op, Resume, "", Entry{Outcome: Noted, Text: "The wait is over.", Quiet: true},
-		func(o *Operation) { o.Phase, o.StepSince, o.Due = Verifying, time.Now(), time.Time{} })
+		func(o *Operation) { o.Phase, o.StepSince, o.Due = Verifying, r.Clock(), time.Time{} })
 }
 
 // step does or verifies the current step.
@@ -192,7 +193,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 		return 0, r.move(ctx, op, Finish, "", Entry{Outcome: Noted, Text: "Every step is done and verified."}, nil)
 	}
 	s := steps[op.Step]
-	if op.Phase == Doing && s.Settled && unsettled(*op) {
+	if op.Phase == Doing && s.Settled && r.unsettled(*op) {
 		return pause, r.renew(ctx, op)
 	}
 	if op.Phase == Doing && s.PointOfNoReturn && !op.NoReturn {
@@ -217,7 +218,7 @@ func (r *Runner) step(ctx context.Context, op *Operation) (time.Duration, error)
 	case op.Phase == Doing:
 		return 0, r.store(ctx, op, func(o *Operation) { o.Phase = Verifying })
 	}
-	return 0, r.storeWith(ctx, op, documents, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step+1, Doing, time.Now() },
+	return 0, r.storeWith(ctx, op, documents, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step+1, Doing, r.Clock() },
 		Entry{Step: s.Name, Outcome: Verified, Text: evidence})
 }
 
@@ -231,6 +232,10 @@ func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err erro
 		r.Log.DebugContext(ctx, "step not finished yet", "operation", op.ID, "step", s.Name, "phase", op.Phase, "error", err)
 		return wait, r.hold(ctx, op, s.Name, err)
 	}
+	// Whose time jumped, or who slept, has lost the lease as well, and gives nothing up.
+	if err := r.renew(ctx, op); err != nil {
+		return 0, err
+	}
 	why := r.explain(ctx, *op, s.Name, err)
 	event := Fail
 	if op.NoReturn || s.AskFirst {
@@ -238,14 +243,14 @@ func (r *Runner) stepFailed(ctx context.Context, op *Operation, s Step, err erro
 	}
 	return 0, r.move(ctx, op, event, s.Name, Entry{Outcome: Failed, Text: why}, func(o *Operation) {
 		o.Trouble, o.ParkedFrom, o.FailedStep = why, Running, op.Step
-		o.Phase, o.StepSince = Doing, time.Now()
+		o.Phase, o.StepSince = Doing, r.Clock()
 	})
 }
 
 // leave lets go of the operation until the reconciler of any replica wakes it.
 func (r *Runner) leave(ctx context.Context, op *Operation, wait time.Duration) error {
 	left := *op
-	left.LeaseOwner, left.LeaseUntil, left.StepSince = "", time.Now().Add(wait), time.Now()
+	left.LeaseOwner, left.LeaseUntil, left.StepSince = "", r.Clock().Add(wait), r.Clock()
 	stored, err := r.Writer.Change(ctx, Transition{Operation: left, From: op.State})
 	if err == nil {
 		*op = stored
@@ -258,12 +263,12 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	if op.Step < 0 {
 		return 0, r.move(ctx, op, TakeBack, "", Entry{Outcome: Noted, Text: "All that was done has been taken back, and that is verified."}, nil)
 	}
-	if unsettled(*op) {
+	if r.unsettled(*op) {
 		return pause, r.renew(ctx, op)
 	}
 	s := r.Runbooks[op.Kind].Steps(*op)[op.Step]
 	if s.Undo.none != "" {
-		return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, time.Now() })
+		return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, r.Clock() })
 	}
 	action := s.Undo.do
 	if op.Phase == Verifying {
@@ -279,6 +284,9 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 		if wait, again := r.again(*op, s.Within, err); again {
 			return wait, r.hold(ctx, op, "Taking back: "+s.Name, err)
 		}
+		if err := r.renew(ctx, op); err != nil {
+			return 0, err
+		}
 		why := r.explain(ctx, *op, "taking back: "+s.Name, err)
 		return 0, r.move(ctx, op, Park, s.Name, Entry{Outcome: NotUndone, Text: why}, func(o *Operation) {
 			o.Trouble, o.ParkedFrom = why, Undoing
@@ -286,18 +294,21 @@ func (r *Runner) undo(ctx context.Context, op *Operation) (time.Duration, error)
 	case op.Phase == Doing:
 		return 0, r.store(ctx, op, func(o *Operation) { o.Phase = Verifying })
 	}
-	return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, time.Now() },
+	return 0, r.store(ctx, op, func(o *Operation) { o.Step, o.Phase, o.StepSince = o.Step-1, Doing, r.Clock() },
 		Entry{Step: s.Name, Outcome: Undone, Text: evidence})
 }
 
 // unsettled reports whether a worker that was lost may still wake and write.
-func unsettled(op Operation) bool { return time.Since(op.Lost) < slumber }
+func (r *Runner) unsettled(op Operation) bool { return r.Clock().Sub(op.Lost) < slumber }
+
+// took is how long the operation's step has taken so far.
+func (r *Runner) took(op Operation) time.Duration { return r.Clock().Sub(op.StepSince) }
 
 // call runs one action under a renewed lease. What it found out is kept even if
 // it has to be called again.
 func (r *Runner) call(ctx context.Context, op *Operation, name string, action Action) (string, []Document, error) {
 	fence := func(ctx context.Context) error { return r.renew(ctx, op) }
-	if time.Until(op.LeaseUntil) < lease-time.Second { // otherwise it was renewed a moment ago
+	if op.LeaseUntil.Sub(r.Clock()) < lease-time.Second { // otherwise it was renewed a moment ago
 		if err := fence(ctx); err != nil {
 			return "", nil, err
 		}
@@ -308,7 +319,7 @@ func (r *Runner) call(ctx context.Context, op *Operation, name string, action Ac
 	if facts == nil {
 		facts = map[Fact]string{}
 	}
-	run := &Run{Operation: *op, Facts: facts, fence: fence, now: r.Now}
+	run := &Run{Operation: *op, Facts: facts, fence: fence, now: r.Now, clock: r.Clock}
 	evidence, err := action(ctx, run)
 	if !maps.Equal(facts, op.Facts) || len(run.said) > 0 {
 		// Stored at once: whatever comes next, what was found out stays known.
@@ -326,7 +337,7 @@ func (r *Runner) call(ctx context.Context, op *Operation, name string, action Ac
 // again reports whether the step may be tried once more, and after what pause.
 func (r *Runner) again(op Operation, within time.Duration, err error) (time.Duration, bool) {
 	var refusal *Refusal
-	if IsPermanent(err) || errors.As(err, &refusal) || time.Since(op.StepSince) > within {
+	if IsPermanent(err) || errors.As(err, &refusal) || r.took(op) > within {
 		return 0, false
 	}
 	wait := pause
@@ -336,7 +347,7 @@ func (r *Runner) again(op Operation, within time.Duration, err error) (time.Dura
 	}
 	// What takes long is looked at less often: a look comes late by a small part
 	// of what was waited for.
-	return min(wait, max(firstLook, time.Since(op.StepSince)/16)), true
+	return min(wait, max(firstLook, r.took(op)/16)), true
 }
 
 // hold keeps the lease while a step waits, or turns it back to be done again. What
@@ -346,7 +357,7 @@ func (r *Runner) hold(ctx context.Context, op *Operation, step string, err error
 	back := errors.As(err, &again) && op.Phase == Verifying
 	var word []Entry
 	if r.owesWord(*op) {
-		word = []Entry{{Step: step, Outcome: Noted, Text: fmt.Sprintf("Still at it after %s: %s.", time.Since(op.StepSince).Round(time.Second), missing(err))}}
+		word = []Entry{{Step: step, Outcome: Noted, Text: fmt.Sprintf("Still at it after %s: %s.", r.took(*op).Round(time.Second), missing(err))}}
 	}
 	if !back && word == nil {
 		return r.renew(ctx, op)
@@ -356,7 +367,7 @@ func (r *Runner) hold(ctx context.Context, op *Operation, step string, err error
 			o.Phase = Doing
 		}
 		if word != nil {
-			o.ToldAt = time.Now()
+			o.ToldAt = r.Clock()
 		}
 	}, word...)
 }
@@ -364,9 +375,9 @@ func (r *Runner) hold(ctx context.Context, op *Operation, step string, err error
 // owesWord reports whether a step has said nothing for so long that people wonder.
 func (r *Runner) owesWord(op Operation) bool {
 	if op.ToldAt.Before(op.StepSince) {
-		return time.Since(op.StepSince) > firstWord
+		return r.took(op) > firstWord
 	}
-	return time.Since(op.ToldAt) > nextWord
+	return r.Clock().Sub(op.ToldAt) > nextWord
 }
 
 // missing says what a step still waits for.
@@ -387,7 +398,7 @@ func (r *Runner) renew(ctx context.Context, op *Operation) error {
 	if err := r.Leases.Renew(ctx, *op, lease); err != nil {
 		return err
 	}
-	op.LeaseUntil = time.Now().Add(lease)
+	op.LeaseUntil = r.Clock().Add(lease)
 	return nil
 }
 
@@ -424,7 +435,7 @@ func (r *Runner) storeWith(ctx context.Context, op *Operation, documents []Docum
 	case next.State == Waiting, next.State == Parked, next.State == Pending, next.LeaseOwner == "":
 		next.LeaseOwner, next.LeaseUntil = "", time.Time{}
 	default:
-		next.LeaseUntil = time.Now().Add(lease)
+		next.LeaseUntil = r.Clock().Add(lease)
 	}
 	for i := range entries {
 		e := &entries[i]
@@ -451,13 +462,13 @@ func (r *Runner) explain(ctx context.Context, op Operation, what string, err err
 	var again DoAgain
 	switch {
 	case errors.As(err, &again):
-		return fmt.Sprintf("Done again and again for %s, and still: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), missing(err), ref)
+		return fmt.Sprintf("Done again and again for %s, and still: %s. Ref %s.", r.took(op).Round(time.Second), missing(err), ref)
 	case errors.As(err, &notYet):
-		return fmt.Sprintf("Gave up after %s: %s. Ref %s.", time.Since(op.StepSince).Round(time.Second), missing(err), ref)
+		return fmt.Sprintf("Gave up after %s: %s. Ref %s.", r.took(op).Round(time.Second), missing(err), ref)
 	case IsPermanent(err):
 		return fmt.Sprintf("Refused: %s. Ref %s.", strings.TrimRight(err.Error(), "."), ref)
 	}
-	return fmt.Sprintf("No usable answer after %s of trying; the log has the cause. Ref %s.", time.Since(op.StepSince).Round(time.Second), ref)
+	return fmt.Sprintf("No usable answer after %s of trying; the log has the cause. Ref %s.", r.took(op).Round(time.Second), ref)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

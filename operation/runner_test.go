@@ -56,7 +56,7 @@ func (s *script) Steps(operation.Operation) []operation.Step { return s.steps }
 
 func (d *desk) runner(s *script) *operation.Runner {
 	return &operation.Runner{
-		Writer: d.store, Leases: d.store, Rules: d.rules, Owner: "test", Now: d.rules.Now,
+		Writer: d.store, Leases: d.store, Rules: d.rules, Owner: "test", Now: d.rules.Now, Clock: d.store.Clock,
 		Runbooks: map[operation.Kind]operation.Runbook{"rotate": s},
 		Log:      slog.New(slog.DiscardHandler),
 	}

@@ -139,7 +139,7 @@ func TestACodeIsTakenOnceByReplicasAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, op := range ops {
 		replica := &operation.Rules{
-			Reader: d.store, Writer: d.store, Chat: d.work, Directory: d.work, Now: d.rules.Now, Planners: d.rules.Planners,
+			Reader: d.store, Writer: d.store, Chat: d.work, Directory: d.work, Now: d.rules.Now, Clock: d.store.Clock, Planners: d.rules.Planners,
 			Authenticators: d.rules.Authenticators, Tries: d.store,
 		}
 		wg.Go(func() {

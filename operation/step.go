@@ -70,6 +70,7 @@ type Run struct {
 	Facts map[Fact]string
 	fence func(context.Context) error
 	now   func() time.Time
+	clock func() time.Time
 
 	documents []Document
 	said      []string
@@ -88,6 +89,9 @@ func (r *Run) Fence(ctx context.Context) error { return r.fence(ctx) }
 
 // Now returns the instant by the operation's clock.
 func (r *Run) Now() time.Time { return r.now() }
+
+// Took is how long the step has taken so far.
+func (r *Run) Took() time.Duration { return r.clock().Sub(r.Operation.StepSince) }
 
 // Mark says how far a step is.
 type Mark string

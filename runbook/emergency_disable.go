@@ -455,7 +455,7 @@ func shout(run *operation.Run, k Key, err error) error {
 		case operation.IsPermanent(err):
 			run.Facts[factShouted] = "yes"
 			run.Say("Entra REFUSES to remove key %s: %s. THE SECRET IS STILL ALIVE. I try again every few seconds. Meanwhile: freeze the application with the button on the card (two people), or remove the key by hand in Entra.", k.ID, err)
-		case time.Since(run.Operation.StepSince) > shoutAfter:
+		case run.Took() > shoutAfter:
 			run.Facts[factShouted] = "yes"
 			run.Say("Entra does not answer when I remove key %s, so THE SECRET MAY STILL BE ALIVE. I try again every few seconds. Meanwhile: freeze the application with the button on the card (two people), or remove the key by hand in Entra.", k.ID)
 		}
@@ -614,7 +614,7 @@ func (j emergencyJob) unlessFrozen(ctx context.Context, run *operation.Run, fail
 	switch {
 	case failed == nil:
 		return untilThawed(run, nil, consequence)
-	case !operation.IsPermanent(failed) && time.Since(run.Operation.StepSince) < time.Minute:
+	case !operation.IsPermanent(failed) && run.Took() < time.Minute:
 		return failed // it may yet come
 	}
 	live, err := j.Params.Read(ctx, j.target.SecretParameter)

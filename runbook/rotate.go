@@ -136,7 +136,7 @@ func (j job) addKey(ctx context.Context, run *operation.Run) (string, error) {
 	pending, err := j.Params.Read(ctx, j.target.PendingParameter())
 	switch {
 	case err == nil:
-		if err := j.adopt(run, app, pending); err == nil || time.Since(run.Operation.StepSince) < foreign {
+		if err := j.adopt(run, app, pending); err == nil || run.Took() < foreign {
 			return "", err
 		}
 		// No key comes to light for it: it was removed when its text seemed to be lost.

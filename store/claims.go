@@ -37,7 +37,7 @@ type claim struct {
 func newClaims() *claims { return &claims{held: map[string]*claim{}} }
 
 // until is how long a claim of d holds before it has to be extended.
-func until(d time.Duration) time.Time { return time.Now().Add(min(d, claimTime)) }
+func (s *Store) until(d time.Duration) int64 { return s.clock.micros(min(d, claimTime)) }
 
 // keep extends a claim until it is dropped, and for d at most.
 func (c *claims) keep(key string, d time.Duration, extend string, args ...any) {
@@ -74,11 +74,7 @@ func (s *Store) keepClaims(ctx context.Context) error {
 	due := s.claims.due(time.Now())
 	for _, key := range slices.Sorted(maps.Keys(due)) {
 		c := due[key]
-		end := time.Now().Add(claimTime)
-		if end.After(c.ends) {
-			end = c.ends
-		}
-		done, err := s.db.ExecContext(ctx, c.extend, append([]any{micros(end)}, c.args...)...)
+		done, err := s.db.ExecContext(ctx, c.extend, append([]any{s.until(time.Until(c.ends))}, c.args...)...)
 		switch err := exactlyOne(done, err); {
 		case errors.Is(err, operation.ErrStale):
 			s.claims.drop(key)

@@ -95,3 +95,34 @@ func TestAnOperationRemembersWhenAWorkerOfItWasLost(t *testing.T) {
 		})
 	})
 }
+
+func TestTimeInWhichNobodyWorkedIsNotTheSteps(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		for name, gone := range map[string]time.Duration{"the bot was down": time.Hour, "the clock was set back": -time.Hour} {
+			s := open(t, address)
+			change := confirm(create(t, s, request(operation.ID(name), operation.SecretName(name))))
+			change.Operation.StepSince = s.Clock().Add(-time.Second - gone)
+			op, err := s.Change(t.Context(), change)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Claim(t.Context(), op.ID, op.Epoch, "gone", 12*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.DB().ExecContext(t.Context(), "UPDATE operations SET lease_until = lease_until - $1 WHERE id = $2", (12*time.Second + gone).Microseconds(), name); err != nil {
+				t.Fatal(err)
+			}
+			running(t, s, store.Handlers{Wake: func(context.Context, operation.ID, int64) error { return nil }})
+			eventually(t, func() (struct{}, error) {
+				op, err := s.Operation(t.Context(), op.ID)
+				if err != nil || op.Lost.IsZero() {
+					return struct{}{}, errors.New("nobody found out that its worker is gone")
+				}
+				if took := s.Clock().Sub(op.StepSince); took < time.Second || took > 30*time.Second {
+					t.Errorf("%s: the step seems to have taken %s", name, took)
+				}
+				return struct{}{}, nil
+			})
+		}
+	})
+}

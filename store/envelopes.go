@@ -42,12 +42,12 @@ const insertEnvelope = "INSERT INTO envelopes (id, body, vouched, claimed_until)
 // once, whatever crashes. All of them or none. They are handled at once in this
 // process; what it does not finish is taken up later, by any.
 func (s *Store) Receive(ctx context.Context, envelopes []Envelope) error {
-	free := time.Now()                       // no room, or not running yet: they are taken up as soon as anybody can
+	free := s.clock.micros(0)                // no room, or not running yet: they are taken up as soon as anybody can
 	here := s.local.room() >= len(envelopes) // asked once: what is free for others is not handled here, too
 	if here {
-		free = until(jobTime)
+		free = s.until(jobTime)
 	}
-	fresh, err := s.keepEnvelopes(ctx, envelopes, micros(free))
+	fresh, err := s.keepEnvelopes(ctx, envelopes, free)
 	if err != nil {
 		return fmt.Errorf("keep %d envelopes: %w", len(envelopes), s.db.outage.mark(err))
 	}
@@ -117,7 +117,7 @@ func envelopeClaim(id string) string { return "envelope " + id }
 func (s *Store) handleLater(ctx context.Context, e lostEnvelope, rest time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if _, err := s.db.ExecContext(ctx, claimEnvelope, micros(time.Now().Add(rest)), e.ID, e.attempts); err != nil {
+	if _, err := s.db.ExecContext(ctx, claimEnvelope, s.clock.micros(rest), e.ID, e.attempts); err != nil {
 		s.log.WarnContext(ctx, "an envelope is handled again sooner than it should", "envelope", e.ID, "error", err)
 	}
 }
@@ -128,7 +128,7 @@ func (s *Store) strike(ctx context.Context, ids []string) error {
 	defer cancel()
 	return s.inTx(ctx, "strike envelopes off", func(tx *sql.Tx) error {
 		for some := range slices.Chunk(ids, strikeTogether) {
-			places, args := make([]string, len(some)), []any{micros(time.Now())}
+			places, args := make([]string, len(some)), []any{s.clock.micros(0)}
 			for i, id := range some {
 				places[i], args = fmt.Sprintf("$%d", i+2), append(args, id)
 			}
@@ -148,13 +148,13 @@ func (s *Store) takeUp(ctx context.Context) error {
 	if room == 0 {
 		return nil
 	}
-	lost, err := s.lostEnvelopes(ctx, micros(time.Now()), room)
+	lost, err := s.lostEnvelopes(ctx, room)
 	if err != nil {
 		return err
 	}
 	for _, l := range lost {
 		done, err := s.db.ExecContext(ctx, "UPDATE envelopes SET attempts = attempts + 1, claimed_until = $1 WHERE id = $2 AND attempts = $3 AND handled_at = 0",
-			micros(until(jobTime)), l.ID, l.attempts)
+			s.until(jobTime), l.ID, l.attempts)
 		if err := exactlyOne(done, err); errors.Is(err, operation.ErrStale) {
 			continue // another replica was quicker
 		} else if err != nil {
@@ -196,8 +196,9 @@ type lostEnvelope struct {
 	vouched  string
 }
 
-func (s *Store) lostEnvelopes(ctx context.Context, now int64, most int) ([]lostEnvelope, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts, vouched FROM envelopes WHERE handled_at = 0 AND claimed_until <= $1 ORDER BY claimed_until LIMIT $2", now, most)
+func (s *Store) lostEnvelopes(ctx context.Context, most int) ([]lostEnvelope, error) {
+	from, to := s.clock.others(longestClaim)
+	rows, err := s.db.QueryContext(ctx, "SELECT id, body, attempts, vouched FROM envelopes WHERE handled_at = 0 AND claimed_until NOT BETWEEN $1 AND $2 ORDER BY claimed_until LIMIT $3", from, to, most)
 	if err != nil {
 		return nil, fmt.Errorf("look for lost envelopes: %w", err)
 	}
@@ -217,7 +218,7 @@ func (s *Store) lostEnvelopes(ctx context.Context, now int64, most int) ([]lostE
 
 // forget removes envelopes that were handled long ago.
 func (s *Store) forget(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, "DELETE FROM envelopes WHERE handled_at > 0 AND handled_at < $1", micros(time.Now().Add(-knownFor)))
+	_, err := s.db.ExecContext(ctx, "DELETE FROM envelopes WHERE handled_at > 0 AND handled_at < $1", s.clock.micros(-knownFor))
 	if err != nil {
 		return fmt.Errorf("forget old envelopes: %w", err)
 	}

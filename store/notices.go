@@ -118,9 +118,10 @@ func (t *teller) surfaces(ctx context.Context) error {
 // surface adds one unless it waits already: what nobody has taken up yet will
 // show the newest state anyway.
 func (t *teller) surface(ctx context.Context, n operation.Notice) error {
+	from, to := t.store.clock.others(longestClaim)
 	var waiting int
-	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND kind = $2 AND sent_at = 0 AND claimed_until <= $3",
-		string(t.op.ID), string(n.Kind), micros(time.Now())).Scan(&waiting)
+	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND kind = $2 AND sent_at = 0 AND claimed_until NOT BETWEEN $3 AND $4",
+		string(t.op.ID), string(n.Kind), from, to).Scan(&waiting)
 	if err != nil {
 		return fmt.Errorf("look for the %s notice: %w", n.Kind, err)
 	}
@@ -201,7 +202,7 @@ func (s *Store) claimNotice(ctx context.Context, which string, lease time.Durati
 			return n, false, fmt.Errorf("look for a notice: %w", err)
 		}
 		done, err := s.db.ExecContext(ctx, `UPDATE notices SET claim = claim + 1, attempts = attempts + 1, claimed_until = $1
-			WHERE id = $2 AND claim = $3 AND sent_at = 0`, micros(until(lease)), n.ID, claim)
+			WHERE id = $2 AND claim = $3 AND sent_at = 0`, s.until(lease), n.ID, claim)
 		err = exactlyOne(done, err)
 		if errors.Is(err, operation.ErrStale) {
 			continue // another replica was quicker; there may be one for us
@@ -231,10 +232,11 @@ func noticeClaim(n operation.Notice) string {
 }
 
 func (s *Store) nextNotice(ctx context.Context, which string) (operation.Notice, int64, error) {
+	from, to := s.clock.others(longestClaim)
 	row := s.db.QueryRowContext(ctx, `SELECT id, key, kind, lane, channel, user_id, operation, entry, document, text, created_at, attempts, claim, round, reminder, leftover, digest, vouched FROM notices n
-		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until <= $2 AND `+which+`
+		WHERE sent_at = 0 AND not_before <= $1 AND claimed_until NOT BETWEEN $2 AND $3 AND rest_until NOT BETWEEN $2 AND $4 AND `+which+`
 		AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.sent_at = 0 AND e.lane = n.lane AND e.id < n.id)
-		ORDER BY id LIMIT 1`, micros(s.now()), micros(time.Now()))
+		ORDER BY id LIMIT 1`, micros(s.now()), from, to, from+longestRest.Microseconds())
 	var (
 		n                                       operation.Notice
 		kind, channel, user, id, entry, vouched string
@@ -296,11 +298,14 @@ func (s *Store) NoticeMine(ctx context.Context, n operation.Notice) (bool, error
 	return count == 1, nil
 }
 
+// longestRest is how long a notice that was refused rests at most.
+const longestRest = 20 * time.Minute
+
 // NoticeLater gives n back, not to be tried again before after has passed.
 func (s *Store) NoticeLater(ctx context.Context, n operation.Notice, after time.Duration) error {
 	s.claims.drop(noticeClaim(n))
-	done, err := s.db.ExecContext(ctx, "UPDATE notices SET claimed_until = 0, not_before = $1 WHERE id = $2 AND claim = $3 AND sent_at = 0",
-		micros(s.now().Add(after)), n.ID, n.Claim)
+	done, err := s.db.ExecContext(ctx, "UPDATE notices SET claimed_until = 0, rest_until = $1 WHERE id = $2 AND claim = $3 AND sent_at = 0",
+		s.clock.micros(min(after, longestRest)), n.ID, n.Claim)
 	return exactlyOne(done, err)
 }
 

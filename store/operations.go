@@ -86,10 +86,10 @@ func (s *Store) Create(ctx context.Context, op operation.Operation, entries []op
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO operations
-			(id, kind, secret, state, epoch, requester_person, approver_person, envelope, channel, requested_at, lapses_at, body, vouched)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			(id, kind, secret, state, epoch, requester_person, approver_person, envelope, channel, requested_at, lapses_at, due, body, vouched)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 			string(op.ID), string(op.Kind), string(op.Secret), string(op.State), op.Epoch, string(op.Requester.Person), string(op.Approver.Person),
-			op.Envelope, string(op.Channel), micros(op.RequestedAt), micros(op.LapsesAt), string(body), s.vouchOperation(op.ID, op.State, string(body)))
+			op.Envelope, string(op.Channel), micros(op.RequestedAt), micros(op.LapsesAt), micros(op.Due), string(body), s.vouchOperation(op.ID, op.State, string(body)))
 		if uniqueViolation(err) {
 			return operation.ErrOpen
 		}
@@ -111,7 +111,7 @@ func (s *Store) Change(ctx context.Context, t operation.Transition) (operation.O
 	op.Epoch++
 	if t.Wake {
 		// The queue has it now; the reconciler looks only when it was lost there.
-		op.LeaseOwner, op.LeaseUntil = "", time.Now().Add(wakeTime)
+		op.LeaseOwner, op.LeaseUntil = "", s.clock.now().Add(wakeTime)
 	}
 	body, err := json.Marshal(op)
 	if err != nil {
@@ -220,12 +220,13 @@ func (s *Store) Record(ctx context.Context, entries []operation.Entry) error {
 	})
 }
 
-// Claim implements operation.Leases.
+// Claim implements operation.Leases. A wake-up that comes a minute late is left to the
+// reconciler, which knows for how long nobody worked.
 func (s *Store) Claim(ctx context.Context, id operation.ID, epoch int64, owner string, lease time.Duration) (operation.Operation, error) {
-	now := time.Now()
+	from, to := s.clock.others(longestClaim)
 	op, err := s.scan(s.db.QueryRowContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = $1, lease_until = $2
-		WHERE id = $3 AND epoch = $4 AND (lease_owner = '' OR lease_until <= $5) RETURNING `+columns,
-		owner, micros(now.Add(lease)), string(id), epoch, micros(now)))
+		WHERE id = $3 AND epoch = $4 AND CASE lease_owner WHEN '' THEN lease_until = 0 OR lease_until BETWEEN $7 AND $6 ELSE lease_until NOT BETWEEN $5 AND $6 END RETURNING `+columns,
+		owner, s.clock.micros(lease), string(id), epoch, from, to, from-longestClaim.Microseconds()))
 	if errors.Is(err, sql.ErrNoRows) {
 		return op, operation.ErrStale
 	}
@@ -234,10 +235,10 @@ func (s *Store) Claim(ctx context.Context, id operation.ID, epoch int64, owner s
 
 // Renew implements operation.Leases.
 func (s *Store) Renew(ctx context.Context, op operation.Operation, lease time.Duration) error {
-	now := time.Now()
+	from, to := s.clock.others(longestClaim)
 	done, err := s.db.ExecContext(ctx, `UPDATE operations SET lease_until = $1
-		WHERE id = $2 AND epoch = $3 AND lease_owner = $4 AND lease_until > $5`,
-		micros(now.Add(lease)), string(op.ID), op.Epoch, op.LeaseOwner, micros(now))
+		WHERE id = $2 AND epoch = $3 AND lease_owner = $4 AND lease_until BETWEEN $5 AND $6`,
+		s.clock.micros(lease), string(op.ID), op.Epoch, op.LeaseOwner, from, to)
 	return exactlyOne(done, err)
 }
 

@@ -159,14 +159,16 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 		case ids := <-s.local.done:
 			warn(ctx, log, "handled envelopes could not be struck off; they will be handled again, without effect", s.strike(ctx, ids))
 		case <-tick.C:
-			next, err := s.reconcile(ctx)
-			if err = errors.Join(err, s.takeUp(ctx), s.watchTicks(ctx)); err == nil {
+			err := s.readClock(ctx)
+			next, failed := s.reconcile(ctx)
+			if err = errors.Join(err, failed, s.takeUp(ctx), s.watchTicks(ctx)); err == nil {
 				s.db.outage.over()
 			}
 			warn(ctx, log, "looking for what is due or lost failed", err)
 			tick.Reset(next)
 		case <-tidy.C:
 			warn(ctx, log, "old envelopes stay longer", s.forget(ctx))
+			warn(ctx, log, "who starts after me may not notice that the clock was set back", s.keepClock(ctx))
 		case <-keep.C:
 			warn(ctx, log, "what is worked on here may be taken over, and done twice", s.keepClaims(ctx))
 		}
@@ -194,12 +196,13 @@ func (s *Store) finish(log *slog.Logger) {
 // requests that lapsed. Every replica does it; the epoch lets one win. It returns
 // when to look again: sooner than usual if an operation falls due before.
 func (s *Store) reconcile(ctx context.Context) (time.Duration, error) {
-	wall, now := time.Now(), s.now()
+	clock, now := s.clock.now(), s.now()
 	next := reconcileEvery
+	from, to := s.clock.others(longestClaim)
 	rows, err := s.db.QueryContext(ctx, "SELECT "+columns+` FROM operations
-		WHERE state IN ('approved', 'running', 'undoing') AND lease_until <= $1
-		OR state = 'waiting' AND due <= $2 AND lease_until <= $1
-		OR state = 'pending' AND lapses_at <= $2`, micros(wall), micros(now.Add(reconcileEvery)))
+		WHERE state IN ('approved', 'running', 'undoing') AND lease_until NOT BETWEEN $1 AND $2
+		OR state = 'waiting' AND due <= $3 AND lease_until NOT BETWEEN $1 AND $2
+		OR state = 'pending' AND (lapses_at <= $3 OR due BETWEEN 1 AND $4)`, from, to, micros(now.Add(reconcileEvery)), micros(clock))
 	if err != nil {
 		return next, fmt.Errorf("look for due and lost operations: %w", err)
 	}
@@ -208,7 +211,7 @@ func (s *Store) reconcile(ctx context.Context) (time.Duration, error) {
 		return next, err
 	}
 	for _, op := range found {
-		if soon := falls(op).Sub(now); soon > 0 {
+		if soon := falls(op, clock).Sub(now); soon > 0 {
 			next = min(next, soon+time.Millisecond)
 			continue
 		}
@@ -216,26 +219,31 @@ func (s *Store) reconcile(ctx context.Context) (time.Duration, error) {
 			err = errors.Join(err, s.handlers.Lapse(ctx, op))
 			continue
 		}
-		err = errors.Join(err, s.wakeAgain(ctx, op, wall))
+		err = errors.Join(err, s.wakeAgain(ctx, op, clock))
 	}
 	return next, err
 }
 
 // falls is the instant that an operation waits for, if it does.
-func falls(op operation.Operation) time.Time {
-	switch op.State {
-	case operation.Pending:
+func falls(op operation.Operation, clock time.Time) time.Time {
+	switch {
+	case op.State == operation.Pending && !op.Over(clock):
 		return op.LapsesAt
-	case operation.Waiting:
+	case op.State == operation.Waiting:
 		return op.Due
 	default:
 		return time.Time{}
 	}
 }
 
-func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time.Time) error {
+// wakeAgain finds a new worker for an operation. For how long it had none is no part of
+// what its step may take: the bot was down, or the clock is another.
+func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, clock time.Time) error {
+	if !op.LeaseUntil.IsZero() {
+		op = op.Idle(clock.Sub(op.LeaseUntil))
+	}
 	if op.LeaseOwner != "" {
-		op.Lost = wall
+		op.Lost = clock
 	}
 	body, err := json.Marshal(op)
 	if err != nil {
@@ -243,7 +251,7 @@ func (s *Store) wakeAgain(ctx context.Context, op operation.Operation, wall time
 	}
 	err = s.inTx(ctx, "wake operation "+string(op.ID), func(tx *sql.Tx) error {
 		done, err := tx.ExecContext(ctx, `UPDATE operations SET epoch = epoch + 1, lease_owner = '', lease_until = $1, body = $2, vouched = $3
-			WHERE id = $4 AND epoch = $5 AND state = $6`, micros(wall.Add(wakeTime)), string(body), s.vouchOperation(op.ID, op.State, string(body)), string(op.ID), op.Epoch, string(op.State))
+			WHERE id = $4 AND epoch = $5 AND state = $6`, micros(clock.Add(wakeTime)), string(body), s.vouchOperation(op.ID, op.State, string(body)), string(op.ID), op.Epoch, string(op.State))
 		if err := exactlyOne(done, err); err != nil {
 			return err
 		}

@@ -509,9 +509,10 @@ func (t *reminding) showRound(ctx context.Context, id operation.RoundID, channel
 // surface adds a notice unless it waits already: what nobody has taken up yet will
 // show the newest state anyway.
 func (t *reminding) surface(ctx context.Context, n operation.Notice) error {
+	from, to := t.store.clock.others(longestClaim)
 	var waiting int
-	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE kind = $1 AND round = $2 AND reminder = $3 AND sent_at = 0 AND claimed_until <= $4",
-		string(n.Kind), int64(n.Round), int64(n.Reminder), micros(time.Now())).Scan(&waiting)
+	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE kind = $1 AND round = $2 AND reminder = $3 AND sent_at = 0 AND claimed_until NOT BETWEEN $4 AND $5",
+		string(n.Kind), int64(n.Round), int64(n.Reminder), from, to).Scan(&waiting)
 	if err != nil {
 		return fmt.Errorf("look for the %s notice: %w", n.Kind, err)
 	}

@@ -45,6 +45,7 @@ type Recorder interface {
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
+	clock    clock
 	claims   *claims
 	db       database
 	mover    *sql.DB       // moves the write-ahead log, on SQLite
@@ -67,7 +68,7 @@ type Store struct {
 // Options are what a store needs besides its address.
 type Options struct {
 	Recorder Recorder
-	Now      func() time.Time
+	Now      func() time.Time // nil: see [Store.Now]
 	Log      *slog.Logger
 	// WorkNotes writes down what the operations' change requests are to be told.
 	// Somebody has to take it from there: see [Store.ClaimWorkNote].
@@ -80,13 +81,18 @@ var ErrNewer = errors.New("the database was made by a newer twokey")
 // Open connects to address, "sqlite:PATH" or "postgres://…", and brings its
 // tables up to date. Close it after Run has returned.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
-	s := &Store{local: newLocal(), claims: newClaims(), recorder: o.Recorder, now: o.Now, log: o.Log, changed: make(chan struct{}, 1), workNotes: o.WorkNotes}
+	s := &Store{local: newLocal(), claims: newClaims(), recorder: o.Recorder, log: o.Log, changed: make(chan struct{}, 1), workNotes: o.WorkNotes}
 	s.db.outage = &outage{log: o.Log}
 	dialect, err := s.connect(ctx, address)
 	if err != nil {
 		return nil, err
 	}
+	s.now = s.nowOf(o.Now)
 	if err := s.migrate(ctx, dialect, o.Log); err != nil { // which may take its time
+		s.Close()
+		return nil, err
+	}
+	if err := s.startClock(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}

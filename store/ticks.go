@@ -119,8 +119,9 @@ func tickClaim(name string) string { return "tick " + name }
 // claimTick keeps others from answering a tick for as long as this process lives;
 // ErrStale means that somebody answers it already, or has done so since it was read.
 func (s *Store) claimTick(ctx context.Context, name string, answered time.Time) (claim int64, err error) {
-	err = s.db.QueryRowContext(ctx, "UPDATE ticks SET claim = claim + 1, claimed_until = $1 WHERE name = $2 AND claimed_until <= $3 AND answered_at = $4 RETURNING claim",
-		micros(until(tickTime)), name, micros(time.Now()), micros(answered)).Scan(&claim)
+	from, to := s.clock.others(longestClaim)
+	err = s.db.QueryRowContext(ctx, "UPDATE ticks SET claim = claim + 1, claimed_until = $1 WHERE name = $2 AND claimed_until NOT BETWEEN $3 AND $4 AND answered_at = $5 RETURNING claim",
+		s.until(tickTime), name, from, to, micros(answered)).Scan(&claim)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, operation.ErrStale
 	}
@@ -195,7 +196,7 @@ func (s *Store) watchTicks(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("read who answers %s: %w", t.Name, err))
 			continue
 		}
-		if until > micros(time.Now()) || w.asked.Equal(w.due) && w.claim == claim && time.Since(w.at) < askAgain {
+		if from, to := s.clock.others(longestClaim); from <= until && until <= to || w.asked.Equal(w.due) && w.claim == claim && time.Since(w.at) < askAgain {
 			continue
 		}
 		w.asked, w.claim, w.at = w.due, claim, time.Now()

@@ -10,16 +10,15 @@ import (
 
 // TakeTurn implements bot.Turns. On SQLite there is one process, which keeps its own
 // pace: the turn is always there. Otherwise it is a row with the instant from which
-// the channel is free; whoever moves that has the turn. Replicas' clocks may be apart
-// by no more than what Slack forgives.
+// the channel is free; whoever moves that has the turn.
 func (s *Store) TakeTurn(ctx context.Context, channel operation.ChannelID, hold time.Duration) (turn time.Time, wait time.Duration, err error) {
-	now := time.Now().Truncate(time.Microsecond)
-	turn = now.Add(hold)
+	turn = s.clock.now().Add(hold).Truncate(time.Microsecond)
 	if s.listen == nil {
 		return turn, 0, nil
 	}
+	from, to := s.clock.others(longestClaim)
 	done, err := s.db.ExecContext(ctx, `INSERT INTO channel_turns (channel, free_at) VALUES ($1, $2)
-		ON CONFLICT (channel) DO UPDATE SET free_at = excluded.free_at WHERE channel_turns.free_at <= $3`, string(channel), micros(turn), micros(now))
+		ON CONFLICT (channel) DO UPDATE SET free_at = excluded.free_at WHERE channel_turns.free_at NOT BETWEEN $3 AND $4`, string(channel), micros(turn), from, to)
 	if err != nil {
 		return time.Time{}, 0, fmt.Errorf("take the turn in %s: %w", channel, err)
 	}
@@ -30,7 +29,7 @@ func (s *Store) TakeTurn(ctx context.Context, channel operation.ChannelID, hold 
 	if err := s.db.QueryRowContext(ctx, "SELECT free_at FROM channel_turns WHERE channel = $1", string(channel)).Scan(&free); err != nil {
 		return time.Time{}, 0, fmt.Errorf("ask for the turn in %s: %w", channel, err)
 	}
-	return time.Time{}, max(time.Until(instant(free)), time.Millisecond), nil
+	return time.Time{}, max(instant(free).Sub(s.clock.now()), time.Millisecond), nil
 }
 
 // EndTurn implements bot.Turns.
@@ -38,7 +37,7 @@ func (s *Store) EndTurn(ctx context.Context, channel operation.ChannelID, turn t
 	if s.listen == nil {
 		return nil
 	}
-	_, err := s.db.ExecContext(ctx, "UPDATE channel_turns SET free_at = $1 WHERE channel = $2 AND free_at = $3", micros(time.Now().Add(rest)), string(channel), micros(turn))
+	_, err := s.db.ExecContext(ctx, "UPDATE channel_turns SET free_at = $1 WHERE channel = $2 AND free_at = $3", s.clock.micros(rest), string(channel), micros(turn))
 	if err != nil {
 		return fmt.Errorf("end the turn in %s: %w", channel, err)
 	}
@@ -55,10 +54,10 @@ func (s *Store) TakeEdit(ctx context.Context, each time.Duration, burst int) (wa
 	if s.listen == nil {
 		return 0, nil
 	}
-	now, ahead := time.Now(), time.Duration(burst-1)*each
+	now, ahead := s.clock.now(), time.Duration(burst-1)*each
 	done, err := s.db.ExecContext(ctx, `INSERT INTO channel_turns (channel, free_at) VALUES ($1, $2)
-		ON CONFLICT (channel) DO UPDATE SET free_at = GREATEST(channel_turns.free_at, $3) + $4 WHERE channel_turns.free_at <= $5`,
-		everyEdit, micros(now.Add(each)), micros(now), each.Microseconds(), micros(now.Add(ahead)))
+		ON CONFLICT (channel) DO UPDATE SET free_at = GREATEST(LEAST(channel_turns.free_at, $5), $3) + $4 WHERE channel_turns.free_at NOT BETWEEN $5 + 1 AND $6`,
+		everyEdit, micros(now.Add(each)), micros(now), each.Microseconds(), micros(now.Add(ahead)), micros(now.Add(ahead+longestClaim)))
 	if err != nil {
 		return 0, fmt.Errorf("take an edit: %w", err)
 	}
@@ -69,5 +68,5 @@ func (s *Store) TakeEdit(ctx context.Context, each time.Duration, burst int) (wa
 	if err := s.db.QueryRowContext(ctx, "SELECT free_at FROM channel_turns WHERE channel = $1", everyEdit).Scan(&until); err != nil {
 		return 0, fmt.Errorf("ask for an edit: %w", err)
 	}
-	return max(time.Until(instant(until).Add(-ahead)), time.Millisecond), nil
+	return max(instant(until).Add(-ahead).Sub(s.clock.now()), time.Millisecond), nil
 }

@@ -61,6 +61,22 @@ func plantedBugs() []plantedBug {
 			"store", "TestASilentPostgreSQLIsGivenUp",
 		},
 		{
+			"leases go by the machine's clock", "store/clock.go", "	return c.base.Add(time.Since(c.at))\n", "	return time.Now().Round(0)\n",
+			"store", "TestOnSQLiteTheNextProcessGoesOnWhereTheClockWasSetBack",
+		},
+		{
+			"a jump of the clock is followed at once", "store/clock.go", "case off.Abs() < jump:", "case off.Abs() < 50*time.Hour:",
+			"store", "TestPeoplesClockDoesNotFollowAJumpThatIsMended",
+		},
+		{
+			"a step is given up for the time in which nobody worked", "store/queue.go", "op = op.Idle(clock.Sub(op.LeaseUntil))", "op = op.Idle(0)",
+			"store", "TestTimeInWhichNobodyWorkedIsNotTheSteps",
+		},
+		{
+			"who sets a clock back can confirm later", "operation/rules.go", "(!now.Before(op.LapsesAt) || op.Over(clock))", "!now.Before(op.LapsesAt) && !clock.IsZero()",
+			"operation", "TestASetBackClockLetsNobodyConfirmLater",
+		},
+		{
 			"who asks is told a group's members of before", "bot/people.go", "		b.groups.Forget(string(group))\n", "",
 			"bot", "TestManyWhoAskAtOnceShareALookThatIsNewerThanTheirQuestion",
 		},

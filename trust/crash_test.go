@@ -73,7 +73,7 @@ func sweeps() []sweep {
 		}
 	}
 	out = append(append(out, reminderSweeps()...), socketSweeps()...)
-	out = append(out, databaseSweeps()...)
+	out = append(append(out, databaseSweeps()...), clockSweeps()...)
 	return append(out, sweep{short("sqlite", 1, rotation()), copying(), atCommits(), 1})
 }
 

@@ -27,7 +27,7 @@ type story struct {
 	confirm string                        // the button by which bob turns the second key
 	kinds   []operation.Kind              // of the operations, in the order in which they are asked for
 	set     func(*world)                  // what is wrong in the world from the start
-	clock   bool                          // the play moves the bot's
+	clock   clockwork                     // that can be moved
 	config  func(config string) string    // changes the bot's configuration; nil: as it is
 	first   func(*world, *deeds) error    // before alice asks; nil: nothing
 	judge   func(context.Context, *judge) // of what the play has in addition; nil: nothing

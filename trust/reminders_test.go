@@ -40,7 +40,7 @@ func mornings() []int { return []int{dayOne, dayBack, 6, daySnoozed, dayAwake} }
 // clock that people see jumps from morning to morning.
 func reminders() story {
 	s := rotation()
-	s.name, s.clock, s.rooms, s.lapses = "reminders", true, []string{escalations}, []string{"github/dev"}
+	s.name, s.clock, s.rooms, s.lapses = "reminders", peoples, []string{escalations}, []string{"github/dev"}
 	s.config = func(config string) string {
 		return strings.Replace(config, "\nreminders:\n", "\nsweeps: {off: true}\npolicy: {off: true}\ndigest: {cron: \"0 9 * * 1\", zone: Europe/Berlin}\nreminders:\n  escalation: "+escalations+"\n", 1)
 	}

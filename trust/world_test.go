@@ -104,7 +104,7 @@ func newWorld(t *testing.T, program string, s setting) *world {
 	})
 	for n := range s.replicas {
 		r := &replica{number: n, program: program, config: filepath.Join(w.dir, sandbox.ConfigFile), environ: box.Environ(w.dir), log: filepath.Join(w.dir, fmt.Sprintf("replica-%d.log", n))}
-		if s.story.clock {
+		if s.story.clock != ordinary {
 			if r.clock, err = newDial(filepath.Join(w.dir, fmt.Sprintf("clock-%d", n))); err != nil {
 				t.Fatal(err)
 			}
