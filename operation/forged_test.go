@@ -154,3 +154,57 @@ func TestAForgedRowDoesNotStayInTheWay(t *testing.T) {
 		t.Errorf("the secret is not free: %v", err)
 	}
 }
+
+// putBack writes the row as it was read before.
+func (m mallory) putBack(t *testing.T, id operation.ID, undone func()) {
+	t.Helper()
+	var state, approver, body, vouched string
+	var epoch int64
+	row := m.d.store.DB().QueryRowContext(t.Context(), "SELECT state, approver_person, body, vouched, epoch FROM operations WHERE id = $1", string(id))
+	if err := row.Scan(&state, &approver, &body, &vouched, &epoch); err != nil {
+		t.Fatal(err)
+	}
+	undone()
+	m.writes(t, "UPDATE operations SET state = $1, approver_person = $2, body = $3, vouched = $4, epoch = $5, lease_owner = '', lease_until = 0 WHERE id = $6",
+		state, approver, body, vouched, epoch+10, string(id))
+}
+
+// TestAnEarlierRowThatIsPutBackSetsNothingOff: it has its code, and is older than what
+// the record says.
+func TestAnEarlierRowThatIsPutBackSetsNothingOff(t *testing.T) {
+	t.Run("a request that was denied", func(t *testing.T) {
+		d := newDesk(t)
+		op := d.ask(t, "sharepoint/prod")
+		mallory{d}.putBack(t, op.ID, func() {
+			c := click(op, operation.Deny, "bob")
+			c.Words = "not today"
+			if _, err := d.rules.Approve(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		})
+		_, err := d.rules.Approve(t.Context(), click(op, operation.Confirm, "carol"))
+		var refusal *operation.Refusal
+		if !errors.As(err, &refusal) || refusal.Code != operation.CodeForged {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a confirmation that was used", func(t *testing.T) {
+		d, s := newDesk(t), newScript()
+		op := d.confirmed(t)
+		mallory{d}.putBack(t, op.ID, func() {
+			if done := d.run(t, d.runner(s), op); done.State != operation.Succeeded {
+				t.Fatalf("it is %s", done.State)
+			}
+		})
+		s.calls = nil
+		now, err := d.store.Operation(t.Context(), op.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = d.run(t, d.runner(s), now)
+		expect(t, "calls", s.calls, nil)
+		if now.State != operation.HandedOver {
+			t.Errorf("it is %s", now.State)
+		}
+	})
+}

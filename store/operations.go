@@ -11,8 +11,10 @@ import (
 	"github.com/twokey/twokey/operation"
 )
 
-// columns are those of an operation, in the order that scan reads.
-const columns = "id, state, epoch, card, due, lease_owner, lease_until, room_channel, room_status, room_trouble, body, vouched"
+// columns are those of an operation, in the order that scan reads, and the record's
+// newest entry of a change of it: an earlier row with its code, put back, is older.
+const columns = "id, state, epoch, card, due, lease_owner, lease_until, room_channel, room_status, room_trouble, body, vouched, " +
+	`(SELECT entry FROM record WHERE record.operation = operations.id AND entry LIKE '%,"epoch":%' ORDER BY seq DESC LIMIT 1)`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -26,13 +28,19 @@ func (s *Store) scan(row scanner) (operation.Operation, error) {
 		channel, status string
 		trouble         string
 		epoch, due, end int64
+		newest          sql.NullString
+		recorded        operation.Entry
 	)
-	if err := row.Scan(&id, &state, &epoch, &card, &due, &owner, &end, &channel, &status, &trouble, &body, &vouched); err != nil {
+	if err := row.Scan(&id, &state, &epoch, &card, &due, &owner, &end, &channel, &status, &trouble, &body, &vouched, &newest); err != nil {
 		return op, err
 	}
 	forged := s.recorder != nil && !genuine(vouched, s.vouchOperation(operation.ID(id), operation.State(state), body))
 	if err := json.Unmarshal([]byte(body), &op); err != nil && !forged {
 		return op, fmt.Errorf("decode the operation: %w", err)
+	}
+	if s.recorder != nil && newest.Valid {
+		err := json.Unmarshal([]byte(newest.String), &recorded)
+		forged = forged || err != nil || op.Epoch < recorded.Epoch
 	}
 	op.Forged, op.ID = forged, operation.ID(id)
 	op.State, op.Epoch, op.Card = operation.State(state), epoch, operation.MessageID(card)

@@ -77,6 +77,10 @@ func plantedBugs() []plantedBug {
 			"operation", "TestASetBackClockLetsNobodyConfirmLater",
 		},
 		{
+			"an earlier row that is put back counts", "store/operations.go", "forged = forged || err != nil || op.Epoch < recorded.Epoch", "forged = forged || err != nil",
+			"operation", "TestAnEarlierRowThatIsPutBackSetsNothingOff",
+		},
+		{
 			"who asks is told a group's members of before", "bot/people.go", "		b.groups.Forget(string(group))\n", "",
 			"bot", "TestManyWhoAskAtOnceShareALookThatIsNewerThanTheirQuestion",
 		},
