@@ -16,7 +16,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/twokey/twokey/runbook"
 	"github.com/twokey/twokey/sandbox"
@@ -42,6 +46,7 @@ type runningBot struct {
 	does     []string
 	patience time.Duration // when the bot gives a step up; 0: as in production
 	log      *safeBuffer
+	spans    *safeBuffer // traces, where it runs in this process
 	ended    chan error
 
 	mu      sync.Mutex // a script kills it in the middle of a call, which is another goroutine's
@@ -92,7 +97,7 @@ func newBot(box *sandbox.Sandbox, dir string, settings []string, own bool) (*run
 			return nil, err
 		}
 	}
-	return &runningBot{box: box, config: path, own: own, log: &safeBuffer{}, ended: make(chan error, 1)}, nil
+	return &runningBot{box: box, config: path, own: own, log: &safeBuffer{}, spans: &safeBuffer{}, ended: make(chan error, 1)}, nil
 }
 
 // start starts the bot and waits until it is connected.
@@ -141,7 +146,8 @@ func (b *runningBot) inside() error {
 	b.cancel, b.done = cancel, done
 	go func() {
 		defer close(done)
-		err := serve(ctx, cfg, b.box.Clock.Now, newLogger(b.log, slog.LevelDebug))
+		spans := sdk.NewTracerProvider(sdk.WithSyncer(written{b.spans}))
+		err := assemble(ctx, cfg, b.box.Clock.Now, newLogger(b.log, slog.LevelDebug), spans.Tracer(tracerName))
 		if err != nil || ctx.Err() == nil {
 			b.ended <- fmt.Errorf("serve returned %w", err)
 		}
@@ -156,7 +162,7 @@ func (b *runningBot) outside() error {
 		return err
 	}
 	b.command = exec.Command(self)
-	b.command.Env = append(os.Environ(), beBot+"="+b.config, beBotAt+"="+b.box.URL(), beBotFor+"="+strings.Join(b.does, " "))
+	b.command.Env = append(os.Environ(), beBot+"="+b.config, beBotAt+"="+b.box.URL(), beBotFor+"="+strings.Join(b.does, " "), "GOTRACEBACK=crash")
 	b.command.Stderr = b.log
 	if err := b.command.Start(); err != nil {
 		return err
@@ -197,6 +203,23 @@ func (b *runningBot) kill() error {
 	<-b.done
 	b.cancel = nil
 	b.disconnected()
+	return nil
+}
+
+// crash ends the bot's process as a fatal error of Go's would, which prints the stacks
+// of all goroutines, and of the runtime's own.
+func (b *runningBot) crash() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.command.Process.Signal(syscall.SIGABRT); err != nil {
+		return err
+	}
+	<-b.done
+	b.cancel = nil
+	b.disconnected()
+	if text := b.log.String(); !strings.Contains(text, "SIGABRT") || !strings.Contains(text, "ssm.(*Client).PutParameter(") {
+		return errors.New("the crash printed no stacks, so nothing is proven")
+	}
 	return nil
 }
 
@@ -296,3 +319,19 @@ func (b *runningBot) database() []string {
 	files, _ := filepath.Glob(filepath.Join(filepath.Dir(b.config), "twokey.db*")) // the pattern is a good one
 	return files
 }
+
+// written writes spans down as they end.
+type written struct{ to *safeBuffer }
+
+// ExportSpans implements sdk.SpanExporter.
+func (w written) ExportSpans(_ context.Context, spans []sdk.ReadOnlySpan) error {
+	for _, s := range tracetest.SpanStubsFromReadOnlySpans(spans) {
+		if _, err := fmt.Fprintf(w.to, "%s %v %v %v\n", s.Name, s.Attributes, s.Status, s.Events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shutdown implements sdk.SpanExporter.
+func (written) Shutdown(context.Context) error { return nil }

@@ -196,7 +196,11 @@ func (c *conversation) noLeak(pages []byte) error {
 	if err != nil {
 		return err
 	}
-	places := map[string][]byte{"Slack": said, "ServiceNow": noted, "the log": []byte(c.bot.log.String()), "a call": c.wire.bytes(), "the operators' pages": pages, "the record's export": export}
+	drawn, err := c.evidence()
+	if err != nil {
+		return err
+	}
+	places := map[string][]byte{"Slack": said, "ServiceNow": noted, "the log": []byte(c.bot.log.String()), "a call": c.wire.bytes(), "the operators' pages": pages, "the record's export": export, "the traces": []byte(c.bot.spans.String()), "the evidence": drawn}
 	for _, path := range c.bot.database() {
 		if places[filepath.Base(path)], err = os.ReadFile(path); err != nil {
 			return err
@@ -417,6 +421,27 @@ func TestALeakWouldBeFound(t *testing.T) {
 	c.wire.note("ssm.PutParameter", request("/"), []byte(live.Value)) // its place
 	if err := c.noLeak(nil); err != nil {
 		t.Error(err)
+	}
+	_, _ = fmt.Fprintf(bot.spans, "a step {Error %s}\n", live.Value)
+	if c.noLeak(nil) == nil {
+		t.Error("a secret in the traces was not found")
+	}
+	bot.spans = &safeBuffer{}
+	report := filepath.Join(c.dir, "evidence", "operations.csv")
+	if err := os.Mkdir(filepath.Dir(report), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(report, []byte("a,"+live.Value+",b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c.noLeak(nil) == nil {
+		t.Error("a secret in the evidence was not found")
+	}
+	if err := os.Remove(report); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.noLeak(nil); err != nil {
+		t.Errorf("there is none any more: %v", err)
 	}
 	if c.noLeak([]byte(live.Value)) == nil {
 		t.Error("a secret in the metrics was not found")

@@ -7,14 +7,21 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/twokey/twokey/audit"
+	"github.com/twokey/twokey/evidence"
+	"github.com/twokey/twokey/store"
 )
 
 // wire is every byte that was sent to a vendor, but for what has to be there: the
@@ -92,6 +99,55 @@ func (c *conversation) export() ([]byte, error) {
 	}
 	err := dispatch(context.Background(), []string{"audit", "export", "--database", c.address()}, streams{out: &out, err: io.Discard, getenv: func(string) string { return "" }})
 	return out.Bytes(), err
+}
+
+// evidence is what an auditor gets of it, all files one after the other.
+func (c *conversation) evidence() ([]byte, error) {
+	folder := filepath.Join(c.dir, "evidence")
+	if len(c.bot.database()) > 0 { // it has started
+		if err := c.writeEvidence(folder); err != nil {
+			return nil, fmt.Errorf("write the evidence: %w", err)
+		}
+	}
+	var all bytes.Buffer
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all.Write(text)
+		return err
+	})
+	return all.Bytes(), err
+}
+
+func (c *conversation) writeEvidence(folder string) error {
+	cfg, err := LoadConfig(c.bot.config, os.Getenv)
+	if err != nil {
+		return err
+	}
+	key, err := cfg.Record.key()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	record, err := audit.Open(ctx, cfg.Database.Reveal())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = record.Close() }() // read only
+	reader, err := store.OpenToRead(ctx, cfg.Database.Reveal())
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	now := c.box.Clock.Now()
+	return evidence.Write(ctx, folder, evidence.Material{
+		From: now.AddDate(-2, 0, 0), To: now.AddDate(0, 0, 1), At: now, Targets: cfg.Targets, Record: record, Operations: reader, Verifier: key.VerifierLine() + "\n", Signer: key,
+	})
 }
 
 // operatorPages are what the bot shows to those who run it.

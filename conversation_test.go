@@ -104,7 +104,7 @@ func converse(t *testing.T, path, play string) {
 	if err := c.provision(); err != nil {
 		t.Fatal(err)
 	}
-	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed")); err != nil {
+	if c.bot, err = newBot(box, c.dir, settings, strings.Contains(play, "bot is killed") || strings.Contains(play, "bot crashes")); err != nil {
 		t.Fatal(err)
 	}
 	for task, word := range map[string]string{"reminders": "reminder of ", "sweeps": "leftover of ", "digest": "digest shows "} {

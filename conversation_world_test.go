@@ -41,6 +41,7 @@ func worldVerbs() []verb {
 		{pattern: `bot starts`, act: func(c *conversation, _ []string) error { return c.bot.start() }},
 		{pattern: `bot is restarted`, act: func(c *conversation, _ []string) error { c.bot.stop(); return c.bot.start() }},
 		{pattern: `bot is killed`, act: func(c *conversation, _ []string) error { return c.bot.kill() }},
+		{pattern: `bot crashes`, act: func(c *conversation, _ []string) error { return c.bot.crash() }},
 		{pattern: `the bot is dead`, look: func(c *conversation, _ []string) error {
 			if n := len(c.box.Slack.Sockets()); n > 0 {
 				return fmt.Errorf("it has %d connections", n)
