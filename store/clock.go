@@ -99,7 +99,7 @@ func (s *Store) startClock(ctx context.Context) error {
 		s.log.WarnContext(ctx, "the machine's clock was set back since I last ran", "by", base.Sub(now).Round(time.Second).String())
 	}
 	s.clock.base, s.clock.at = base, now
-	return nil
+	return s.keepClock(ctx)
 }
 
 // keepClock writes down how late it is, on SQLite, for the process after this one.

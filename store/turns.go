@@ -56,8 +56,8 @@ func (s *Store) TakeEdit(ctx context.Context, each time.Duration, burst int) (wa
 	}
 	now, ahead := s.clock.now(), time.Duration(burst-1)*each
 	done, err := s.db.ExecContext(ctx, `INSERT INTO channel_turns (channel, free_at) VALUES ($1, $2)
-		ON CONFLICT (channel) DO UPDATE SET free_at = GREATEST(LEAST(channel_turns.free_at, $5), $3) + $4 WHERE channel_turns.free_at NOT BETWEEN $5 + 1 AND $6`,
-		everyEdit, micros(now.Add(each)), micros(now), each.Microseconds(), micros(now.Add(ahead)), micros(now.Add(ahead+longestClaim)))
+		ON CONFLICT (channel) DO UPDATE SET free_at = GREATEST(LEAST(channel_turns.free_at, $5), $3) + $4 WHERE channel_turns.free_at NOT BETWEEN $6 AND $7`,
+		everyEdit, micros(now.Add(each)), micros(now), each.Microseconds(), micros(now.Add(ahead)), micros(now.Add(ahead))+1, micros(now.Add(ahead+each+longestClaim)))
 	if err != nil {
 		return 0, fmt.Errorf("take an edit: %w", err)
 	}
