@@ -230,6 +230,13 @@ const (
 	CertificateRevoked FindingKind = "revoked-certificate"
 )
 
+// FindingKinds lists all kinds of findings.
+func FindingKinds() []FindingKind {
+	return []FindingKind{
+		KeyUnexplained, KeyInNoParameter, KeyReturned, PendingLeft, ParameterPlain, ParameterOtherKey, ParameterDrift, EndpointNotTrusted, CertificateRevoked,
+	}
+}
+
 // Finding is one thing that somebody should look at.
 type Finding struct {
 	ID   string      `json:"id"` // the same at every sweep

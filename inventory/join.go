@@ -357,20 +357,19 @@ func (j *joiner) acm() {
 	}
 }
 
-// acmWords says whether a certificate renews itself, and how that goes.
+// acmWords says what else must be known of a certificate: [Item.Words] says already
+// whether it renews itself.
 func acmWords(c ACMCertificate) string {
 	var words []string
 	switch {
 	case c.Imported:
-		words = append(words, "Imported: it does not renew itself.")
+		words = append(words, "It was imported.")
 	case c.Renews && c.Reason != "":
-		words = append(words, fmt.Sprintf("Renews itself; the renewal is %s: %s.", c.Renewal, c.Reason))
+		words = append(words, fmt.Sprintf("The renewal is %s: %s.", c.Renewal, c.Reason))
 	case c.Renews && c.Renewal != "":
-		words = append(words, fmt.Sprintf("Renews itself; the renewal is %s.", c.Renewal))
-	case c.Renews:
-		words = append(words, "Renews itself.")
-	default:
-		words = append(words, "ACM's own, and not eligible for renewal: it does not renew itself.")
+		words = append(words, fmt.Sprintf("The renewal is %s.", c.Renewal))
+	case !c.Renews:
+		words = append(words, "It is ACM's own, and not eligible for renewal.")
 	}
 	if c.End.IsZero() {
 		words = append(words, "ACM does not say when it ends.")

@@ -237,13 +237,17 @@ func TestACMTellsImportedFromManaged(t *testing.T) {
 		{ARN: "arn:3", Domain: "idle.example.com", End: now.AddDate(1, 0, 0)},
 		{ARN: "arn:4", Domain: "revoked.example.com", End: now.AddDate(1, 0, 0), Revoked: true},
 		{ARN: "arn:5", Domain: "half.example.com", End: now.AddDate(1, 0, 0), Renews: true, NotRead: ErrNotPermitted},
+		{ARN: "arn:6", Domain: "quiet.example.com", End: now.AddDate(1, 0, 0), Renews: true},
 	}
 	v := sweep(t, s)
 	for id, want := range map[ID]string{
-		"acm:arn:1": "Imported: it does not renew itself.", "acm:arn:2": "the renewal is FAILED: CAA_ERROR", "acm:arn:3": "not eligible for renewal",
-		"acm:arn:5": "could not be read: the permission to read it is missing",
+		"acm:arn:1": "ACM certificate, does not renew itself. It was imported.",
+		"acm:arn:2": "ACM certificate, renews itself. The renewal is FAILED: CAA_ERROR.",
+		"acm:arn:3": "ACM certificate, does not renew itself. It is ACM's own, and not eligible for renewal.",
+		"acm:arn:5": "ACM certificate, renews itself. What uses it and how its renewal stands could not be read: the permission to read it is missing.",
+		"acm:arn:6": "ACM certificate, renews itself. ",
 	} {
-		if i, ok := v.Item(id); !ok || !strings.Contains(i.Why, want) || i.Owner.Name != "Network" {
+		if i, ok := v.Item(id); !ok || i.Words()+". "+i.Why != want || i.Owner.Name != "Network" {
 			t.Errorf("%s is %+v", id, i)
 		}
 	}
