@@ -65,7 +65,7 @@ const (
 
 const secretsHelp = "*`/secrets [words…]`* shows what can expire: client secrets, certificates and TLS endpoints, the most urgent first. It answers you alone.\n" +
 	"• Words leave out the rest: a server, an environment, an owner, part of a name, a kind (`secret`, `certificate`, `acm`, `tls`), or how it stands (`overdue`, `due`, `unknown`, `fine`).\n" +
-	"• `/secrets findings` shows what somebody should look at; `drift`, `unexplained`, `pending`, `plain`, `kms`, `untrusted` and `revoked` are kinds of it.\n" +
+	"• `/secrets findings` shows what somebody should look at; `drift`, `unexplained`, `returned`, `pending`, `plain`, `kms`, `untrusted` and `revoked` are kinds of it.\n" +
 	"• `/secrets sharepoint prod` is one secret's page: keys, owner, what it feeds, what is going on with it, and its history.\n" +
 	"• `/secrets all` shows the keys of applications that I don't look after, too. `/secrets unowned` shows what nobody owns.\n" +
 	"• `/secrets export [words…]` sends you the same as CSV.\n" +
@@ -380,12 +380,9 @@ func ofSecret(name operation.SecretName) wanted { return wanted{secret: name} }
 
 // findingWords are the words for kinds of findings.
 func findingWords() map[string][]inventory.FindingKind {
-	all := []inventory.FindingKind{
-		inventory.KeyUnexplained, inventory.KeyInNoParameter, inventory.PendingLeft, inventory.ParameterPlain,
-		inventory.ParameterOtherKey, inventory.ParameterDrift, inventory.EndpointNotTrusted, inventory.CertificateRevoked,
-	}
+	all := inventory.FindingKinds()
 	out := map[string][]inventory.FindingKind{
-		"findings": all, "unexplained": {inventory.KeyUnexplained, inventory.KeyInNoParameter}, "pending": {inventory.PendingLeft}, "plain": {inventory.ParameterPlain},
+		"findings": all, "unexplained": {inventory.KeyUnexplained, inventory.KeyInNoParameter}, "returned": {inventory.KeyReturned}, "pending": {inventory.PendingLeft}, "plain": {inventory.ParameterPlain},
 		"kms": {inventory.ParameterOtherKey}, "untrusted": {inventory.EndpointNotTrusted}, "revoked": {inventory.CertificateRevoked},
 	}
 	for _, k := range all {

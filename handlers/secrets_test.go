@@ -29,7 +29,7 @@ func shelfOf(now time.Time) inventory.Inventory {
 			{ID: "other", Kind: inventory.Secret, Name: "billing-batch", KeyID: "k", End: now.AddDate(0, 0, 5)},
 			{ID: "tls", Kind: inventory.TLS, Name: "mcp.example.com:443"},
 		},
-		Findings: []inventory.Finding{{ID: "f", Kind: inventory.ParameterDrift, Feeds: drift, Text: "It drifted."}},
+		Findings: []inventory.Finding{{ID: "f", Kind: inventory.ParameterDrift, Feeds: drift, Text: "It drifted."}, {ID: "r", Kind: inventory.KeyReturned, Feeds: drift, Text: "It is there again."}},
 	}
 }
 
@@ -49,6 +49,8 @@ func TestWordsSayWhatOfTheInventoryIsShown(t *testing.T) {
 		"documents due":     "sharepoint/prod",
 		"billing":           "billing-batch",
 		"drift":             "It drifted.",
+		"findings":          "It drifted. It is there again.",
+		"returned":          "It is there again.",
 		"findings prod":     "",
 		"overdue github":    "",
 		"sharepoint/prod":   "page of sharepoint/prod",
