@@ -122,7 +122,11 @@ func (p Policy) due(i inventory.Item, now time.Time, zone *time.Location) (opera
 	if i.End.IsZero() {
 		return operation.Stage(-day(now, zone)), true // once a day, for as long as it is so
 	}
-	stage, ok := StageAt(p.Stages, i.End, now, zone)
+	stages := p.Stages
+	if p.above(i) != "" {
+		stages = append(slices.Clip(stages), p.Escalate) // the day on which it escalates is one to tell it on
+	}
+	stage, ok := StageAt(stages, i.End, now, zone)
 	switch {
 	case i.Renews && now.Add(inventory.DefaultDue).Before(i.End):
 		return 0, false // it may still renew itself
@@ -153,8 +157,8 @@ func StageAt(stages []int, end, now time.Time, zone *time.Location) (operation.S
 func (p Policy) reminder(i inventory.Item, stage operation.Stage, now time.Time, zone *time.Location) operation.Reminder {
 	r := operation.Reminder{
 		Matter: operation.Matter{Item: string(i.ID), End: i.End}, Stage: stage, At: now,
-		Name: i.Name, Kind: i.Kind.Words(), Secret: i.Feeds.Secret, Key: string(i.KeyID), Owner: i.Owner.Name, Why: i.Why,
-		Feeds: i.TiedTo(), Breaks: breaks(i), Channel: p.Channel,
+		Name: i.Name, Kind: i.Words(), Secret: i.Feeds.Secret, Key: string(i.KeyID), Owner: i.Owner.Name, Why: i.Why,
+		Feeds: i.TiedTo(), Breaks: breaks(i), Channel: p.channel(i),
 	}
 	if i.KeyID != "" && !i.Live {
 		r.Kind += ", in no parameter"
@@ -162,16 +166,27 @@ func (p Policy) reminder(i inventory.Item, stage operation.Stage, now time.Time,
 	if !i.End.IsZero() {
 		r.Days = day(i.End, zone) - day(now, zone)
 	}
-	if i.Owner.Channel != "" {
-		r.Channel = i.Owner.Channel
-	}
-	if above := cmp.Or(i.Owner.Escalation, p.Escalation); p.Escalate > 0 && !i.End.IsZero() && int(stage) <= p.Escalate && above != r.Channel {
-		r.Escalation = above
+	if int(stage) <= p.Escalate {
+		r.Escalation = p.above(i)
 	}
 	if i.Live && r.Overdue() {
 		r.Ring = p.Ring
 	}
 	return r
+}
+
+// channel is where an item's owner is told.
+func (p Policy) channel(i inventory.Item) operation.ChannelID {
+	return cmp.Or(i.Owner.Channel, p.Channel)
+}
+
+// above is where an item escalates; empty: nowhere.
+func (p Policy) above(i inventory.Item) operation.ChannelID {
+	above := cmp.Or(i.Owner.Escalation, p.Escalation)
+	if p.Escalate == 0 || i.End.IsZero() || above == p.channel(i) {
+		return ""
+	}
+	return above
 }
 
 // breaks says what no longer works after an item's end.

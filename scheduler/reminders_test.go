@@ -154,6 +154,8 @@ func TestWhoIsTold(t *testing.T) {
 		{about: "it escalates at seven days", item: change(7, owned), want: true, stage: 7, channel: "C0DOCS", above: "C0DOCLEADS"},
 		{about: "nowhere to escalate", item: change(3, func(*inventory.Item) {}), want: true, stage: 3, channel: "C0OPS"},
 		{about: "escalates where all do", item: change(3, func(*inventory.Item) {}), policy: func(p *Policy) { p.Escalation = "C0LEADS" }, want: true, stage: 3, channel: "C0OPS", above: "C0LEADS"},
+		{about: "it escalates on its day, which is no stage", item: change(7, owned), policy: func(p *Policy) { p.Stages = []int{30, 3} }, want: true, stage: 7, channel: "C0DOCS", above: "C0DOCLEADS"},
+		{about: "and is told on no such day without", item: change(7, func(*inventory.Item) {}), policy: func(p *Policy) { p.Stages = []int{30, 3} }, want: true, stage: 30, channel: "C0OPS"},
 		{about: "never escalates", item: change(3, owned), policy: func(p *Policy) { p.Escalate = 0 }, want: true, stage: 3, channel: "C0DOCS"},
 		{about: "overdue rings", item: change(-2, func(*inventory.Item) {}), want: true, stage: -2, channel: "C0OPS", ring: true},
 		{about: "a certificate rings nobody", item: inventory.Item{ID: "tls:x:443", Kind: inventory.TLS, Name: "x:443", End: in(-2)}, want: true, stage: -2, channel: "C0OPS"},
