@@ -52,7 +52,7 @@ func ParseReminderRef(text string) (ReminderRef, bool) {
 // is for the first post alone: the message is edited, and nobody shall be called
 // twice.
 func RoundMessage(r operation.Round, ring bool) Message {
-	if len(r.Reminders) == 1 && !r.Escalated {
+	if len(r.Reminders) == 1 && !r.Escalated && !r.Reminders[0].Own {
 		return reminderCard(r.Reminders[0], r, ring)
 	}
 	b := builder{}

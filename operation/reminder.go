@@ -88,7 +88,7 @@ type Reminder struct {
 	Ring       GroupID   `json:"ring,omitempty"`       // whom to ring
 
 	Card  MessageID `json:"-"` // the message with its buttons, once it is posted
-	Own   bool      `json:"-"` // that message is its own, and not its round's
+	Own   bool      `json:"-"` // that message is its own, under its round's
 	Newer bool      `json:"-"` // a later stage of the same matter was told
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,36 +71,50 @@ func scanMatter(row scanner) (operation.Matter, error) {
 	return m, err
 }
 
+// remindTogether bounds a transaction about reminders, in matters: whoever writes
+// meanwhile waits for it, and people's clicks are among them.
+const remindTogether = 200
+
 // Remind tells reminders that are still to be told, and returns those: each stage
 // of a matter once, whoever asks and however often. What is told, what is recorded
-// and that it was told are one transaction.
+// and that it was told are one transaction for each part of them; with an error, what
+// is returned was told all the same. The parts share their messages.
 func (s *Store) Remind(ctx context.Context, now time.Time, due []operation.Reminder) ([]operation.Reminder, error) {
-	var told []operation.Reminder
-	err := s.remindIn(ctx, "tell reminders", func(t *reminding) (err error) {
-		if told, err = t.untold(ctx, now, due); err != nil || len(told) == 0 {
-			return err
+	var all []operation.Reminder
+	g := gatheringOf(due)
+	for part := range slices.Chunk(due, remindTogether) {
+		var told []operation.Reminder
+		rounds := maps.Clone(g.rounds) // if this part fails, what it began is gone
+		err := s.remindIn(ctx, "tell reminders", func(t *reminding) (err error) {
+			if told, err = t.untold(ctx, now, part); err != nil || len(told) == 0 {
+				return err
+			}
+			return t.tell(ctx, now, told, gathering{g.due, g.ring, rounds})
+		})
+		if err != nil {
+			return all, err
 		}
-		return t.tell(ctx, now, told)
-	})
-	if err != nil {
-		return nil, err
+		all, g.rounds = append(all, told...), rounds
 	}
-	return told, nil
+	return all, nil
 }
 
 // Settle notes that matters need nobody's attention any more.
 func (s *Store) Settle(ctx context.Context, matters []operation.Matter) error {
-	if len(matters) == 0 {
-		return nil
-	}
-	return s.remindIn(ctx, "settle reminders", func(t *reminding) error {
-		for _, m := range matters {
-			if err := t.settle(ctx, m, m.Settled); err != nil {
-				return err
+	for part := range slices.Chunk(matters, remindTogether) {
+		err := s.remindIn(ctx, "settle reminders", func(t *reminding) error {
+			for _, m := range part {
+				if err := t.settle(ctx, m, m.Settled); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Care implements operation.Caring.
@@ -235,8 +251,39 @@ type toTell struct {
 	place     string
 }
 
+// gathering says which messages the answer to one question for reminders is gathered
+// into, in however many parts it is noted: one in a channel, and one where they escalate.
+type gathering struct {
+	due    map[operation.ChannelID]int               // how many there are for a channel, at most
+	ring   map[operation.ChannelID]operation.GroupID // whom the first post there rings
+	rounds map[surface]gathered
+}
+
+// surface is where a round stands.
+type surface struct {
+	channel   operation.ChannelID
+	escalated bool
+}
+
+// gathered is a round, and how many reminders it has.
+type gathered struct {
+	id operation.RoundID
+	n  int
+}
+
+func gatheringOf(due []operation.Reminder) gathering {
+	g := gathering{map[operation.ChannelID]int{}, map[operation.ChannelID]operation.GroupID{}, map[surface]gathered{}}
+	for _, r := range due {
+		g.due[r.Channel]++
+		if r.Overdue() && g.ring[r.Channel] == "" {
+			g.ring[r.Channel] = r.Ring
+		}
+	}
+	return g
+}
+
 // tell stores reminders, gathered by channel, and what people are to be told.
-func (t *reminding) tell(ctx context.Context, now time.Time, told []operation.Reminder) error {
+func (t *reminding) tell(ctx context.Context, now time.Time, told []operation.Reminder, g gathering) error {
 	all := make([]*toTell, len(told))
 	entries := make([]operation.Entry, len(told))
 	var last int64
@@ -252,16 +299,16 @@ func (t *reminding) tell(ctx context.Context, now time.Time, told []operation.Re
 		return err
 	}
 	for _, members := range gather(all, func(r *toTell) operation.ChannelID { return r.Escalation }) {
-		id, err := t.newRound(ctx, operation.Round{Channel: members[0].Escalation, At: now, Escalated: true})
+		round, err := t.round(ctx, g, operation.Round{Channel: members[0].Escalation, At: now, Escalated: true}, len(members))
 		if err != nil {
 			return err
 		}
 		for _, r := range members {
-			r.escalated = id
+			r.escalated = round.id
 		}
 	}
 	for _, members := range gather(all, func(r *toTell) operation.ChannelID { return r.Channel }) {
-		if err := t.tellRound(ctx, now, members); err != nil {
+		if err := t.tellRound(ctx, now, members, g); err != nil {
 			return err
 		}
 	}
@@ -289,23 +336,18 @@ func gather(all []*toTell, channel func(*toTell) operation.ChannelID) [][]*toTel
 
 // tellRound stores the reminders of one channel: one alone is a message itself, of
 // several each has a card under it.
-func (t *reminding) tellRound(ctx context.Context, now time.Time, members []*toTell) error {
-	round := operation.Round{Channel: members[0].Channel, At: now}
-	for _, r := range members {
-		if r.Overdue() && round.Ring == "" {
-			round.Ring = r.Ring
-		}
-	}
-	var err error
-	if round.ID, err = t.newRound(ctx, round); err != nil {
+func (t *reminding) tellRound(ctx context.Context, now time.Time, members []*toTell, g gathering) error {
+	channel := members[0].Channel
+	round, err := t.round(ctx, g, operation.Round{Channel: channel, At: now, Ring: g.ring[channel]}, len(members))
+	if err != nil {
 		return err
 	}
 	for i, r := range members {
-		r.Round, r.place = round.ID, placeCard
+		r.Round, r.place = round.id, placeCard
 		switch {
-		case len(members) == 1:
+		case g.due[channel] == 1:
 			r.place = placeMessage
-		case i >= operation.MaxCards:
+		case round.n+i >= operation.MaxCards:
 			r.place = placeLine
 		}
 		if err := t.insert(ctx, r); err != nil {
@@ -324,6 +366,21 @@ func (t *reminding) tellRound(ctx context.Context, now time.Time, members []*toT
 		}
 	}
 	return nil
+}
+
+// round is where so many more reminders are told: a new round, or the one that an
+// earlier part began, as it was then.
+func (t *reminding) round(ctx context.Context, g gathering, r operation.Round, more int) (gathered, error) {
+	at := surface{r.Channel, r.Escalated}
+	was, began := g.rounds[at]
+	var err error
+	if began {
+		err = t.showRound(ctx, was.id, r.Channel)
+	} else {
+		was.id, err = t.newRound(ctx, r)
+	}
+	g.rounds[at] = gathered{was.id, was.n + more}
+	return was, err
 }
 
 // newRound stores a round and has it posted.
@@ -375,6 +432,9 @@ func (t *reminding) settle(ctx context.Context, like operation.Matter, why opera
 	}
 	m.Settled = why
 	r, err := t.latest(ctx, m)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // it is so old that what was told of it is not kept any more
+	}
 	if err != nil {
 		return err
 	}

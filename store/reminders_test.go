@@ -2,10 +2,13 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -255,6 +258,126 @@ func TestWhatIsOpenIsTheLatestStageOfWhatIsNotSettled(t *testing.T) {
 		}
 		if all, err = s.OpenReminders(t.Context()); err != nil || all[len(all)-1].Matter.Taken.By.User != "U1" {
 			t.Errorf("who took it is not shown: %+v, %v", all, err)
+		}
+	})
+}
+
+// hooked is a recorder that the test is asked before.
+type hooked struct {
+	store.Recorder
+	before func(entries []operation.Entry) error
+}
+
+// Append implements store.Recorder.
+func (h hooked) Append(ctx context.Context, tx *sql.Tx, entries []operation.Entry) ([]operation.Entry, error) {
+	if err := h.before(entries); err != nil {
+		return nil, err
+	}
+	return h.Recorder.Append(ctx, tx, entries)
+}
+
+// many are so many things that are due in a channel, and one in another that has
+// expired and comes last.
+func many(n int) []operation.Reminder {
+	var out []operation.Reminder
+	for i := range n {
+		out = append(out, due(fmt.Sprintf("k%03d", i), 30))
+	}
+	alone := due("alone", 0)
+	alone.Channel, alone.Escalation, alone.Ring = "C3", "", "S1"
+	return append(out, alone)
+}
+
+// placesOf counts the reminders by channel, round, and where their card is.
+func placesOf(t *testing.T, s *store.Store) string {
+	t.Helper()
+	rows, err := s.DB().QueryContext(t.Context(), `SELECT o.channel, o.ring, r.place, COUNT(*), COUNT(DISTINCT r.item), COUNT(DISTINCT r.escalation)
+		FROM reminders r JOIN reminder_rounds o ON o.id = r.round GROUP BY o.id, o.channel, o.ring, r.place ORDER BY o.id, r.place`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err tells
+	var out []string
+	for rows.Next() {
+		var channel, ring, place string
+		var n, items, above int
+		if err := rows.Scan(&channel, &ring, &place, &n, &items, &above); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s: %d as %s, %d escalated to %d %s", channel, n, place, items, above, ring)))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(out, "; ")
+}
+
+// TestManyRemindersAreNotedInPartsAndToldTogether: commands that come meanwhile are
+// kept between two parts; in Slack nothing shows of them.
+func TestManyRemindersAreNotedInPartsAndToldTogether(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		parts, kept := 0, make(chan error, 1)
+		var s *store.Store
+		s = openWith(t, address, func([]operation.Entry) error {
+			switch parts++; parts {
+			case 1:
+				go func() {
+					kept <- s.Receive(context.Background(), []store.Envelope{{ID: "click", Body: json.RawMessage(`{}`)}})
+				}()
+			case 3:
+				select {
+				case err := <-kept:
+					return err
+				case <-time.After(5 * time.Second):
+					return errors.New("a click waits until all is noted")
+				}
+			}
+			return nil
+		})
+		if got := remind(t, s, many(500)...); len(got) != 501 {
+			t.Errorf("%d told", len(got))
+		}
+		if want := "C1: 30 as card, 30 escalated to 1; C1: 470 as line, 470 escalated to 1; C3: 1 as message, 1 escalated to 1 S1"; parts != 3 || placesOf(t, s) != want {
+			t.Errorf("%d parts: %s", parts, placesOf(t, s))
+		}
+		counted := map[string]int{}
+		for _, k := range kinds(notices(t, s)) {
+			counted[k]++
+		}
+		if want := map[string]int{"reminder C1": 30, "round C1": 1, "round C2": 1, "round C3": 1}; !maps.Equal(counted, want) {
+			t.Errorf("notices %v", counted)
+		}
+		if got := remind(t, s, many(500)...); len(got) != 0 {
+			t.Errorf("%d told again", len(got))
+		}
+	})
+}
+
+// TestWhatWasNotedBeforeACrashIsToldOnceAndTheRestIsCaughtUp: the process dies in the
+// second part.
+func TestWhatWasNotedBeforeACrashIsToldOnceAndTheRestIsCaughtUp(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		died, parts := errors.New("the process died"), 0
+		s := openWith(t, address, func([]operation.Entry) error {
+			if parts++; parts == 2 {
+				return died
+			}
+			return nil
+		})
+		told, err := s.Remind(t.Context(), time.Now(), many(300))
+		if !errors.Is(err, died) || len(told) != 200 {
+			t.Fatalf("%d told, %v", len(told), err)
+		}
+		if got := remind(t, s, many(300)...); len(got) != 101 {
+			t.Errorf("%d caught up", len(got))
+		}
+		want := "C1: 30 as card, 30 escalated to 1; C1: 170 as line, 170 escalated to 1; C1: 30 as card, 30 escalated to 1; C1: 70 as line, 70 escalated to 1; C3: 1 as message, 1 escalated to 1 S1"
+		if got := placesOf(t, s); got != want {
+			t.Error(got)
+		}
+		var items, entries int
+		if err := s.DB().QueryRowContext(t.Context(), `SELECT (SELECT COUNT(DISTINCT item) FROM reminders), (SELECT COUNT(*) FROM record)`).Scan(&items, &entries); err != nil || items != 301 || entries != 301 {
+			t.Errorf("%d items, %d entries in the record, %v", items, entries, err)
 		}
 	})
 }

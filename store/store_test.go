@@ -31,6 +31,12 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func open(t *testing.T, address string) *store.Store {
 	t.Helper()
+	return openWith(t, address, func([]operation.Entry) error { return nil })
+}
+
+// openWith opens a store that asks the test before it records anything.
+func openWith(t *testing.T, address string, before func([]operation.Entry) error) *store.Store {
+	t.Helper()
 	private, _, err := audit.GenerateKey("twokey.test")
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +45,7 @@ func open(t *testing.T, address string) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), address, store.Options{Recorder: audit.NewLog(key, audit.Cadence{}, time.Now), Now: time.Now, Log: quiet()})
+	s, err := store.Open(t.Context(), address, store.Options{Recorder: hooked{audit.NewLog(key, audit.Cadence{}, time.Now), before}, Now: time.Now, Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
