@@ -120,7 +120,7 @@ func (t *teller) surfaces(ctx context.Context) error {
 func (t *teller) surface(ctx context.Context, n operation.Notice) error {
 	from, to := t.store.clock.others(longestClaim)
 	var waiting int
-	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND kind = $2 AND sent_at = 0 AND claimed_until NOT BETWEEN $3 AND $4",
+	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND operation <> '' AND kind = $2 AND sent_at = 0 AND claimed_until NOT BETWEEN $3 AND $4",
 		string(t.op.ID), string(n.Kind), from, to).Scan(&waiting)
 	if err != nil {
 		return fmt.Errorf("look for the %s notice: %w", n.Kind, err)
@@ -351,7 +351,7 @@ func (s *Store) showAgain(ctx context.Context, tx *sql.Tx, op operation.Operatio
 	t := teller{store: s, tx: tx, op: op}
 	card := operation.Notice{Key: fmt.Sprintf("card:%s:in:%s", op.ID, room), Kind: operation.NoticeCard, Lane: op.CardLane()}
 	var known int
-	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0), COALESCE(SUM(CASE WHEN key = $1 THEN 1 ELSE 0 END), 0) FROM notices", card.Key).Scan(&t.last, &known); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT (SELECT COALESCE(MAX(id), 0) FROM notices), (SELECT COUNT(*) FROM notices WHERE key = $1)", card.Key).Scan(&t.last, &known); err != nil {
 		return fmt.Errorf("number the notices: %w", err)
 	}
 	if known > 0 {
@@ -362,7 +362,7 @@ func (s *Store) showAgain(ctx context.Context, tx *sql.Tx, op operation.Operatio
 
 // Told returns the entries that an operation's thread tells, oldest first.
 func (s *Store) Told(ctx context.Context, id operation.ID) ([]operation.Entry, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT entry FROM notices WHERE operation = $1 AND kind = 'entry' ORDER BY id", string(id))
+	rows, err := s.db.QueryContext(ctx, "SELECT entry FROM notices WHERE operation = $1 AND operation <> '' AND kind = 'entry' ORDER BY id", string(id))
 	if err != nil {
 		return nil, fmt.Errorf("read what is told of operation %s: %w", id, err)
 	}

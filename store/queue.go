@@ -140,11 +140,12 @@ func (s *Store) Run(ctx context.Context, h Handlers, log *slog.Logger) error {
 		return fmt.Errorf("start the queue: %w", err)
 	}
 	s.local.start(ctx)
-	var moving sync.WaitGroup
+	var beside sync.WaitGroup
 	if s.mover != nil {
-		moving.Go(func() { s.move(ctx) })
+		beside.Go(func() { s.move(ctx) })
 	}
-	defer moving.Wait()
+	beside.Go(func() { s.keepTidy(ctx, log) })
+	defer beside.Wait()
 	defer s.finish(log)
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
