@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twokey/twokey/inventory"
@@ -163,7 +164,7 @@ func retired(op operation.Operation, v inventory.Inventory) int {
 	}
 	n := 0
 	for _, id := range runbook.KeysReplaced(op) {
-		if !slices.ContainsFunc(v.Items, func(i inventory.Item) bool { return i.KeyID == id }) {
+		if !slices.ContainsFunc(v.Items, func(i inventory.Item) bool { return strings.EqualFold(string(i.KeyID), string(id)) }) {
 			n++
 		}
 	}
@@ -183,7 +184,7 @@ func deed(op operation.Operation) operation.Deed {
 	}
 	out.Decided = op.DecidedAt.Sub(op.RequestedAt)
 	if at := runbook.RemovedAt(op); !at.IsZero() {
-		out.Removed = max(at.Sub(op.DecidedAt), 0)
+		out.Removed = max(at.Sub(op.DecidedAt), time.Millisecond) // 0 is not removed, and within the second is soonest of all
 	}
 	if !op.EndedAt.IsZero() {
 		out.Took = op.EndedAt.Sub(op.DecidedAt)

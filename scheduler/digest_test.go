@@ -181,6 +181,50 @@ func TestADigestSortsWhatExpiresIntoMonthsOfItsZone(t *testing.T) {
 	}
 }
 
+// TestAKeyIsSaidToBeGoneOnlyWhereEntraListsItNoMore: with its whole list.
+func TestAKeyIsSaidToBeGoneOnlyWhereEntraListsItNoMore(t *testing.T) {
+	t.Parallel()
+	db := openStore(t, "sqlite:"+filepath.Join(t.TempDir(), "twokey.db"))
+	now := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC) // a Monday
+	rotated := deeds{{ID: "k7m2p9", Kind: runbook.KindRotate, Secret: "a/prod", State: operation.Succeeded, Approver: operation.Person{User: "U2"},
+		Plan: operation.Plan{Details: []byte(`{"old_key": "OLD"}`)}}}
+	undone := deeds{rotated[0]}
+	undone[0].State = operation.TakenBack
+	for n, c := range []struct {
+		about string
+		deeds deeds
+		v     inventory.Inventory
+		want  int
+	}{
+		{"it is not listed", rotated, inventory.Inventory{Items: []inventory.Item{secret("new", now.AddDate(1, 0, 0))}}, 1},
+		{"somebody brought it back", rotated, inventory.Inventory{Items: []inventory.Item{secret("old", now.AddDate(1, 0, 0))}}, 0},
+		{"applications could not be read", rotated, inventory.Inventory{Gaps: []inventory.Gap{{Source: inventory.GapApplications}}}, 0},
+		{"service principals could not be read", rotated, inventory.Inventory{Gaps: []inventory.Gap{{Source: inventory.GapPrincipals}}}, 0},
+		{"nothing was retired", undone, inventory.Inventory{}, 0},
+	} {
+		asker := digests(t, db, c.v, never)
+		asker.Deeds, asker.Targets = c.deeds, []runbook.Target{{Name: "a/prod"}}
+		at := now.AddDate(0, 0, 7*n)
+		c.deeds[0].EndedAt = at.AddDate(0, 0, -1)
+		if err := asker.Ask(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		d, _, err := db.Digest(t.Context(), operation.DigestID(n+1))
+		if err != nil || d.Retired != c.want || len(d.Deeds) != 1 {
+			t.Errorf("%s: %d are said to be gone, with %d deeds, %v", c.about, d.Retired, len(d.Deeds), err)
+		}
+	}
+}
+
+// deeds are what was done to every secret.
+type deeds []operation.Operation
+
+func (d deeds) OperationsOf(context.Context, operation.SecretName) ([]operation.Operation, error) {
+	return d, nil
+}
+
+func (d deeds) OpenLeftovers(context.Context) ([]operation.Leftover, error) { return nil, nil }
+
 type nobody struct{}
 
 func (nobody) Unconfirmed(context.Context, operation.Policy) string { return "nobody is there." }
