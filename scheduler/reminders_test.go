@@ -3,8 +3,10 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -237,6 +239,7 @@ type life struct {
 	id      string
 	end     time.Time
 	rotated time.Time // zero: never
+	unseen  bool      // the sweep that is under way then does not see it
 	snoozes []snooze
 }
 
@@ -262,9 +265,15 @@ func TestEveryDueStageIsToldOnceWhateverHappens(t *testing.T) {
 }
 
 // livesAreTold plays so many cases, and more only to make a failing one smaller:
-// each takes seconds, since every commit waits for the disk.
+// each takes seconds, since every commit waits for the disk. With -rapid.checks it
+// plays that many.
 func livesAreTold(t *testing.T, cases int, replicas ...*store.Store) {
 	n, failed := 0, false
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "rapid.checks" {
+			cases = math.MaxInt
+		}
+	})
 	rapid.Check(t, func(rt *rapid.T) {
 		if n++; n > cases && !failed {
 			return
@@ -296,12 +305,12 @@ func drawCase(t *rapid.T, prefix string) *run {
 		return time.Duration(rapid.IntRange(low, high).Draw(t, label)) * time.Minute
 	}
 	const days = 24 * 60
-	line := rapid.SampledFrom([]string{"0 9 * * *", "30 2 * * *", "0 8 * * 1-5", "0 0 * * *", "15 23 1,15 * *", "0 */6 * * *"}).Draw(t, "line")
-	s, err := ParseSchedule(line, rapid.SampledFrom(zones()).Draw(t, "zone"))
+	s, err := ParseSchedule(drawLine(t), rapid.SampledFrom(zones()).Draw(t, "zone"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &run{schedule: s, begin: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), replicas: rapid.IntRange(1, 3).Draw(t, "replicas")}
+	begin := time.Date(2026, 1, rapid.IntRange(1, 365).Draw(t, "begins"), 0, 0, 0, 0, time.UTC) // clocks change on some of the days
+	c := &run{schedule: s, begin: begin, replicas: rapid.IntRange(1, 3).Draw(t, "replicas")}
 	c.end = c.begin.AddDate(0, 0, 60)
 	c.stages = rapid.SliceOfNDistinct(rapid.IntRange(1, 60), 1, 7, rapid.ID).Draw(t, "stages")
 	for range rapid.IntRange(0, 2).Draw(t, "downs") {
@@ -311,7 +320,8 @@ func drawCase(t *rapid.T, prefix string) *run {
 	for i := range rapid.IntRange(1, 4).Draw(t, "secrets") {
 		l := life{id: fmt.Sprint(prefix, i), end: c.begin.Add(minutes("ends", -5*days, 70*days))}
 		if rapid.Bool().Draw(t, "is rotated") {
-			l.rotated = c.begin.Add(minutes("rotated", 0, 60*days))
+			l.rotated = c.begin.Add(minutes("rotated", 1, 60*days))
+			l.unseen = rapid.Bool().Draw(t, "the next sweep began before")
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "snoozes") {
 			at := c.begin.Add(minutes("snoozed at", 0, 60*days))
@@ -320,7 +330,7 @@ func drawCase(t *rapid.T, prefix string) *run {
 		slices.SortFunc(l.snoozes, func(a, b snooze) int { return a.at.Compare(b.at) })
 		c.lives = append(c.lives, l)
 	}
-	dies := rapid.SliceOfN(rapid.IntRange(0, 5), 8, 8).Draw(t, "dies")
+	dies := append(rapid.SliceOfN(rapid.IntRange(0, 5), 7, 7).Draw(t, "dies"), 0) // and lives once in eight times
 	calls := 0
 	c.crash = func() (before, after bool) {
 		calls++
@@ -328,6 +338,25 @@ func drawCase(t *rapid.T, prefix string) *run {
 	}
 	c.asks = c.instants()
 	return c
+}
+
+// drawLine is any line of cron's five fields that comes often enough to be asked in
+// two months.
+func drawLine(t *rapid.T) string {
+	list := func(label string, low, high, most int) *rapid.Generator[string] {
+		return rapid.Custom(func(t *rapid.T) string {
+			numbers := rapid.SliceOfNDistinct(rapid.IntRange(low, high), 1, most, rapid.ID).Draw(t, label)
+			return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(numbers)), ","), "[]")
+		})
+	}
+	always := rapid.Just("*")
+	return strings.Join([]string{
+		list("minutes", 0, 59, 2).Draw(t, "minute"),
+		rapid.OneOf(list("hours", 0, 23, 3), rapid.SampledFrom([]string{"*/6", "*/8", "22-23", "0", "2"})).Draw(t, "hour"),
+		rapid.OneOf(always, list("days", 1, 31, 6), rapid.SampledFrom([]string{"*/2", "*/5", "1-7"})).Draw(t, "day of the month"),
+		always.Draw(t, "month"),
+		rapid.OneOf(always, list("weekdays", 0, 6, 3), rapid.Just("1-5")).Draw(t, "day of the week"),
+	}, " ")
 }
 
 // instants are the ticks that the bot answers: those in a time when it was down come
@@ -365,11 +394,12 @@ func (c *run) run(t *rapid.T, replicas []*store.Store) {
 	last := c.begin
 	for _, at := range c.asks {
 		c.people(t, replicas[0], last, at)
+		found := c.survey(last, at)
 		last = at
 		var wg sync.WaitGroup
 		errs := make([]error, len(books))
 		for i, book := range books {
-			asker := Reminders{Surveyor: c.survey(at), Book: book, Policy: p}
+			asker := Reminders{Surveyor: found, Book: book, Policy: p}
 			wg.Go(func() {
 				for range 10 { // as the queue would try again
 					if errs[i] = asker.Ask(context.Background(), at, c.schedule.Zone()); !errors.Is(errs[i], errCrash) {
@@ -400,12 +430,12 @@ func sortTold(list []told) {
 	})
 }
 
-// survey is what a sweep finds at an instant.
-func (c *run) survey(at time.Time) survey {
+// survey is what a sweep finds at an instant, when the one before was at last.
+func (c *run) survey(last, at time.Time) survey {
 	var s survey
 	for _, l := range c.lives {
 		i := secret(l.id, l.end)
-		if !l.rotated.IsZero() && !at.Before(l.rotated) {
+		if !l.rotated.IsZero() && !at.Before(l.rotated) && (!l.unseen || l.rotated.Before(last)) {
 			i.Replaced, i.Live = true, false
 			s.items = append(s.items, secret(l.id+"-new", at.AddDate(2, 0, 0).Truncate(time.Hour)))
 		}
@@ -414,17 +444,23 @@ func (c *run) survey(at time.Time) survey {
 	return s
 }
 
-// people snooze between two ticks.
+// people rotate and snooze between two ticks.
 func (c *run) people(t *rapid.T, s *store.Store, from, to time.Time) {
 	for n := range c.lives {
 		l := &c.lives[n]
+		if !l.rotated.IsZero() && l.rotated.After(from) && !l.rotated.After(to) {
+			// Our operation notes it in the instant in which the new key is in its place.
+			if _, err := s.DB().ExecContext(context.Background(), "INSERT INTO replaced_keys (key_id, operation) VALUES ($1, 'x')", l.id); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for i := range l.snoozes {
 			z := &l.snoozes[i]
 			if z.at.Before(from) || !z.at.Before(to) {
 				continue
 			}
 			m, there := matterOf(t, s, "secret:"+l.id)
-			if !there || z.until.After(m.SnoozeEnd()) {
+			if !there || z.until.After(l.end.AddDate(0, 0, -1)) {
 				z.until = time.Time{} // there is no card, or the rules refuse
 				continue
 			}
