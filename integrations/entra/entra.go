@@ -181,8 +181,10 @@ func (c Config) credential(login string, transport http.RoundTripper, timeout ti
 	}
 	var credential azcore.TokenCredential
 	var err error
+	var first *early
 	if c.Assertion != nil {
-		credential, err = azidentity.NewClientAssertionCredential(c.Tenant, string(c.ClientID), why.assertion(c.Assertion),
+		first = newEarly(c.Assertion)
+		credential, err = azidentity.NewClientAssertionCredential(c.Tenant, string(c.ClientID), why.assertion(first.take),
 			&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: true})
 	} else {
 		credential, err = azidentity.NewClientSecretCredential(c.Tenant, string(c.ClientID), c.Secret.Reveal(),
@@ -191,7 +193,7 @@ func (c Config) credential(login string, transport http.RoundTripper, timeout ti
 	if err != nil {
 		return nil, fmt.Errorf("entra: prepare to sign in: %w", err)
 	}
-	return discreet{credential, why}, nil
+	return discreet{credential, why, first}, nil
 }
 
 // newAdapter builds the SDK's request adapter without its retry handler, which

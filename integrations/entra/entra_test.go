@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -585,6 +586,37 @@ func TestTheBotSignsInWithItsOwnSecretToo(t *testing.T) {
 	w.config.Assertion, w.config.Secret = nil, operation.NewSecret(own.Secret)
 	w.client = w.connect(w.config)
 	same(t, "sharepoint prod", w.read().Name)
+}
+
+// TestTheFirstSignInAsksTwoAtOnce: for the assertion, and where tokens are to be had.
+// Each waits for the other here.
+func TestTheFirstSignInAsksTwoAtOnce(t *testing.T) {
+	w := newWorld(t)
+	assert, asked, answered := w.config.Assertion, make(chan struct{}), make(chan struct{})
+	var n atomic.Int32
+	w.config.Assertion = func(ctx context.Context) (string, error) {
+		if n.Add(1) == 1 {
+			close(asked)
+			<-answered
+		}
+		return assert(ctx)
+	}
+	w.spoil = func(path string, answer []byte) []byte {
+		if strings.HasSuffix(path, "/openid-configuration") {
+			select {
+			case <-asked:
+			case <-time.After(5 * time.Second):
+				t.Error("the assertion was not asked for meanwhile")
+			}
+			close(answered)
+		}
+		return answer
+	}
+	w.client = w.connect(w.config)
+	same(t, "sharepoint prod", w.read().Name)
+	if n.Load() != 1 {
+		t.Errorf("%d assertions were made", n.Load())
+	}
 }
 
 func TestAnAssertionIsReadFromItsFileEachTime(t *testing.T) {

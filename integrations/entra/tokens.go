@@ -107,6 +107,59 @@ func (p *present) UnmarshalJSON(b []byte) error {
 type discreet struct {
 	credential azcore.TokenCredential
 	cause      *cause
+	early      *early // nil: the bot has a secret
+}
+
+// early has the assertion of the first sign-in made while the SDK still asks where
+// tokens are to be had, since neither needs what the other says. Those after it are
+// made when the SDK wants them, which knows by then where.
+type early struct {
+	make  func(context.Context) (string, error)
+	first sync.Once
+	made  chan assertion // of the first sign-in
+}
+
+type assertion struct {
+	text string
+	err  error
+}
+
+func newEarly(assert func(context.Context) (string, error)) *early {
+	return &early{make: assert, made: make(chan assertion, 1)}
+}
+
+// begin returns what ends the first sign-in, and waits for what was begun.
+func (e *early) begin(ctx context.Context) (end func()) {
+	end = func() {}
+	e.first.Do(func() {
+		var making sync.WaitGroup
+		making.Go(func() {
+			text, err := e.make(ctx)
+			e.made <- assertion{text, err}
+		})
+		end = func() {
+			making.Wait()
+			select {
+			case <-e.made: // it was not wanted; later it would be stale
+			default:
+			}
+			close(e.made)
+		}
+	})
+	return end
+}
+
+// take returns the one that is being made, or makes one.
+func (e *early) take(ctx context.Context) (string, error) {
+	select {
+	case a, made := <-e.made:
+		if made {
+			return a.text, a.err
+		}
+		return e.make(ctx)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // cause is why the last sign-in failed before there was an answer.
@@ -164,6 +217,9 @@ func (e *signInError) Unwrap() error { return e.err }
 
 // GetToken implements azcore.TokenCredential.
 func (d discreet) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if d.early != nil {
+		defer d.early.begin(ctx)()
+	}
 	token, err := d.credential.GetToken(ctx, o)
 	if err == nil {
 		return token, nil
