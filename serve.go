@@ -120,6 +120,7 @@ func assemble(ctx context.Context, cfg *Config, now func() time.Time, log *slog.
 	if err != nil {
 		return err
 	}
+	survey.Log = log
 	inspector := newInspector(cfg, cloud, now)
 	answered := *inspector // for somebody who waits
 	answered.Patience = inspection

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Filter says which items are wanted. What is empty filters nothing; of a list,
@@ -171,14 +170,14 @@ func Sort(items []Item, by Order) {
 type place struct {
 	text string // an owner's or an item's name in small letters
 	rank int
-	end  time.Time
+	end  int64 // microseconds since 1970: comparing instants takes three times as long
 	name string
 	id   ID
 	from int // where the item stands
 }
 
 func (o Order) place(from int, i *Item) place {
-	p := place{from: from, end: i.End, id: i.ID}
+	p := place{from: from, end: i.End.UnixMicro(), id: i.ID}
 	switch o {
 	case ByEnd:
 		p.name = i.Name
@@ -193,13 +192,13 @@ func (o Order) place(from int, i *Item) place {
 }
 
 func (p place) compare(q place) int {
-	if c := cmp.Compare(p.text, q.text); c != 0 {
-		return c
+	if p.text != q.text {
+		return cmp.Compare(p.text, q.text)
 	}
-	if c := cmp.Compare(p.rank, q.rank); c != 0 {
-		return c
+	if p.rank != q.rank {
+		return p.rank - q.rank
 	}
-	if c := p.end.Compare(q.end); c != 0 {
+	if c := cmp.Compare(p.end, q.end); c != 0 {
 		return c
 	}
 	if c := cmp.Compare(p.name, q.name); c != 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,7 @@ type Sweeper struct {
 	Now         func() time.Time
 	Due         time.Duration // how long before its end something is due; 0 is DefaultDue
 	Concurrency int           // calls under way at once at one vendor; 0 is DefaultConcurrency
+	Log         *slog.Logger  // gets a line a sweep; nil: none
 }
 
 // Sweep reads every source once and ties together what they say. What a source
@@ -67,6 +69,9 @@ func (s *Sweeper) Sweep(ctx context.Context) (Inventory, error) {
 	j := &joiner{Sweeper: s, reading: r, now: now, due: cmp.Or(s.Due, DefaultDue)}
 	out := j.join()
 	out.Took = time.Since(began)
+	if s.Log != nil {
+		s.Log.InfoContext(ctx, "swept", "items", len(out.Items), "findings", len(out.Findings), "gaps", len(out.Gaps), "took", out.Took)
+	}
 	return out, nil
 }
 
