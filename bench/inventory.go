@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/twokey/twokey/inventory"
 	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/sandbox/conditions"
 	"github.com/twokey/twokey/sandbox/entra"
@@ -22,6 +24,7 @@ type inventoryBenchmark struct {
 	Keys         int           `default:"2" help:"of each"`
 	Latency      time.Duration `default:"20ms" help:"of every call"`
 	Runs         int           `default:"5" help:"sweeps of each concurrency"`
+	Ticks        int           `default:"5" help:"sweeps of a bot that runs, one a minute, after its first"`
 }
 
 // sweepMemory is what may be resident during a sweep, in bytes.
@@ -48,7 +51,81 @@ func (b *inventoryBenchmark) Run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
+	return b.ticks(ctx, out, w)
+}
+
+// ticks has a bot run that asks every minute what expires, with as many calls at once as
+// it has by itself. Its first sweep signs in; the others are what a bot does all year.
+func (b *inventoryBenchmark) ticks(ctx context.Context, out io.Writer, w *world) error {
+	config, err := os.ReadFile(w.config)
+	if err != nil {
+		return fmt.Errorf("read the bot's configuration: %w", err)
+	}
+	const once, always = "\nreminders:\n  schedules: [{cron: \"0 9 * * *\", zone: Europe/Berlin}]\n", "\nsweeps: {off: true}\npolicy: {off: true}\ndigest: {off: true}\nreminders:\n  schedules: [{cron: \"* * * * *\"}]\n"
+	path := filepath.Join(w.dir, "every-minute.yml")
+	if err := os.WriteFile(path, []byte(strings.Replace(string(config), once, always, 1)), 0o600); err != nil {
+		return fmt.Errorf("write the bot's configuration: %w", err)
+	}
+	bot, err := launch(w.dir, "twokey", w.box.Environ(w.dir), w.program, "run", "--config", path)
+	if err != nil {
+		return err
+	}
+	defer bot.stop()
+	before := len(w.box.Conditions.Calls())
+	swept, err := b.swept(ctx, bot)
+	if err != nil {
+		return err
+	}
+	m, err := bot.memory()
+	if err != nil {
+		return err
+	}
+	c := count(w.box.Conditions.Calls()[before:])
+	pages, longest := c.pages/len(swept), c.longest/len(swept)
+	bound := max(time.Duration(pages)*b.Latency/inventory.DefaultConcurrency, time.Duration(longest)*b.Latency)
+	var times, ratios []float64
+	for _, s := range swept[1:] {
+		times, ratios = append(times, float64(s.Took.Milliseconds())), append(ratios, float64(s.Took)/float64(bound))
+	}
+	_, _ = fmt.Fprintf(out, "a bot that sweeps every minute: %d items with %d calls at once in %s ms, after a first that signed in and took %d ms\n",
+		swept[0].Items, inventory.DefaultConcurrency, spread(times, "%.0f"), swept[0].Took.Milliseconds())
+	_, _ = fmt.Fprintf(out, "  pages × %s ÷ %d: %s ×; must reach %.2f: %s\n", b.Latency, inventory.DefaultConcurrency, spread(ratios, "%.2f"), sweepRatio, verdict(median(ratios), sweepRatio))
+	_, _ = fmt.Fprintf(out, "  most that was resident: %.1f MB; must reach %.0f: %s\n", megabytes(m.peak), megabytes(sweepMemory), verdict(megabytes(m.peak), megabytes(sweepMemory)))
 	return nil
+}
+
+// swept is what the bot's log says of a sweep.
+type swept struct {
+	Message string        `json:"msg"`
+	Items   int           `json:"items"`
+	Took    time.Duration `json:"took"`
+}
+
+// swept waits until the bot has swept once, and as often as is to be measured.
+func (b *inventoryBenchmark) swept(ctx context.Context, bot *process) ([]swept, error) {
+	for {
+		log, err := os.ReadFile(bot.log)
+		if err != nil {
+			return nil, fmt.Errorf("read the bot's log: %w", err)
+		}
+		var found []swept
+		for line := range strings.Lines(string(log)) {
+			var s swept
+			if json.Unmarshal([]byte(line), &s) == nil && s.Message == "swept" {
+				found = append(found, s)
+			}
+		}
+		if len(found) > b.Ticks {
+			return found, nil
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-bot.ended:
+			return nil, bot.died()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // sweep is one sweep as it was measured.

@@ -75,7 +75,7 @@ func (p *process) died() error {
 }
 
 // memory is what a process holds, in bytes.
-type memory struct{ resident, anonymous, file int64 }
+type memory struct{ resident, anonymous, file, peak int64 }
 
 // memory reads what Linux says.
 func (p *process) memory() (memory, error) {
@@ -84,7 +84,7 @@ func (p *process) memory() (memory, error) {
 		return memory{}, fmt.Errorf("read the memory of %s on %s: %w", p.name, runtime.GOOS, err)
 	}
 	var m memory
-	for name, to := range map[string]*int64{"VmRSS:": &m.resident, "RssAnon:": &m.anonymous, "RssFile:": &m.file} {
+	for name, to := range map[string]*int64{"VmRSS:": &m.resident, "RssAnon:": &m.anonymous, "RssFile:": &m.file, "VmHWM:": &m.peak} {
 		_, rest, found := bytes.Cut(status, []byte(name))
 		if !found {
 			return m, fmt.Errorf("read the memory of %s: no %s", p.name, name)
