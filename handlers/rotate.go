@@ -119,7 +119,7 @@ func meant(word string, known []string) string {
 	if name, ok := near.Match(word, known); ok {
 		return "Did you mean " + name + "?"
 	}
-	return "I know " + strings.Join(known, ", ") + "."
+	return "I know " + leading(known) + "."
 }
 
 // isChange tells a change reference from the first word of a reason: by the
@@ -186,5 +186,16 @@ func (h *Handlers) everything() string {
 	for _, s := range h.servers() {
 		out = append(out, s+" ("+strings.Join(h.environments(s), ", ")+")")
 	}
-	return strings.Join(out, ", ")
+	return leading(out)
+}
+
+// namedAtOnce is how many names an answer holds; of a thousand, nobody reads them all.
+const namedAtOnce = 20
+
+func leading(names []string) string {
+	rest := len(names) - namedAtOnce
+	if rest <= 0 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s, and %d more (`/secrets` lists them)", strings.Join(names[:namedAtOnce], ", "), rest)
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -85,4 +86,15 @@ func TestNoWordGetsLost(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhoLooksAfterAThousandReadsOfTwenty(t *testing.T) {
+	h := &Handlers{}
+	for n := range 1000 {
+		h.targets = append(h.targets, runbook.Target{Server: fmt.Sprint("server", n), Environment: "prod"})
+	}
+	got := h.everything()
+	if strings.Count(got, "server") != 20 || !strings.HasSuffix(got, "server19 (prod), and 980 more (`/secrets` lists them)") {
+		t.Errorf("got %q", got)
+	}
 }
