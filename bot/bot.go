@@ -96,16 +96,17 @@ func (c Config) withDefaults() (Config, error) {
 
 // Bot is the bot's side of Slack.
 type Bot struct {
-	c       Config
-	api     *slack.Client // waits and tries again when Slack throttles: for look-ups
-	poster  *slack.Client // does not: the poster plans its own waiting
-	batch   *batcher
-	sockets []*socket
-	m       *metrics
-	log     *slog.Logger
-	nudge   chan struct{}
-	groups  singleflight.Group
-	looking sync.Mutex // into a group
+	c          Config
+	api        *slack.Client // waits and tries again when Slack throttles: for look-ups
+	poster     *slack.Client // does not: the poster plans its own waiting
+	batch      *batcher
+	sockets    []*socket
+	m          *metrics
+	log        *slog.Logger
+	nudge      chan struct{}
+	nudgeEdits chan struct{}
+	groups     singleflight.Group
+	looking    sync.Mutex // into a group
 
 	mu   sync.Mutex
 	self *slack.AuthTestResponse // who the bot is; nil until Slack has said so
@@ -118,7 +119,7 @@ func New(c Config) (*Bot, error) {
 		return nil, err
 	}
 	m := newMetrics(c.Metrics)
-	b := &Bot{c: c, m: m, log: c.Logger, batch: newBatcher(c.Inbox, c.Logger, m), nudge: make(chan struct{}, 1)}
+	b := &Bot{c: c, m: m, log: c.Logger, batch: newBatcher(c.Inbox, c.Logger, m), nudge: make(chan struct{}, 1), nudgeEdits: make(chan struct{}, 1)}
 	options := []slack.Option{
 		slack.OptionAPIURL(c.APIURL), slack.OptionAppLevelToken(c.AppToken.Reveal()),
 		slack.OptionHTTPClient(bearer{next: meter{next: c.HTTPClient, m: m}}), slack.OptionLog(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)),

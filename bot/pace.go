@@ -2,6 +2,8 @@ package bot
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,7 @@ const (
 // lead there, and of edits, whichever replicas write.
 type pace struct {
 	spacing  time.Duration
+	quickest quickest
 	editEach time.Duration
 	edits    *rate.Limiter // this process's
 	shared   Turns         // nil: nobody else writes
@@ -59,62 +62,76 @@ func newPace(spacing, editEach time.Duration, shared Turns) *pace {
 	}
 }
 
-// edit waits until a message may be edited.
-func (p *pace) edit(ctx context.Context) error {
+// edit waits until a message may be edited and nobody else here edits this one, so
+// that none covers a newer.
+func (p *pace) edit(ctx context.Context, message string) (done func(), err error) {
 	if err := p.edits.Wait(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	if p.shared == nil {
-		return nil
-	}
-	for {
+	for p.shared != nil {
 		wait, err := p.shared.TakeEdit(ctx, p.editEach, editBurst)
-		if err != nil || wait == 0 {
-			return err
+		if err != nil {
+			return nil, err
+		}
+		if wait == 0 {
+			break
 		}
 		if !pause(ctx, wait) {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
+	}
+	t, err := p.alone(ctx, operation.ChannelID(message))
+	if err != nil {
+		return nil, err
+	}
+	return func() { p.leave(t) }, nil
+}
+
+// alone waits until nobody else here writes there.
+func (p *pace) alone(ctx context.Context, where operation.ChannelID) (*turns, error) {
+	t := p.enter(where)
+	select {
+	case t.taken <- struct{}{}:
+		return t, nil
+	case <-ctx.Done():
+		p.gone(t)
+		return nil, context.Cause(ctx)
 	}
 }
 
 // turn waits until the channel takes a message and nobody else is writing one.
-// What it returns ends the turn and says whether something was written. Counted
-// from the call's end, two messages are never closer at Slack's side than they are
-// here.
-func (p *pace) turn(ctx context.Context, channel operation.ChannelID) (done func(wrote bool), err error) {
-	t := p.enter(channel)
-	select {
-	case t.taken <- struct{}{}:
-	case <-ctx.Done():
-		p.leave(t)
-		return nil, context.Cause(ctx)
+// What it returns ends the turn and says whether something was written and, if Slack
+// has just dated it, as which message.
+func (p *pace) turn(ctx context.Context, channel operation.ChannelID) (done func(wrote bool, id operation.MessageID), err error) {
+	t, err := p.alone(ctx, channel)
+	if err != nil {
+		return nil, err
 	}
 	if !pause(ctx, time.Until(t.free)) {
-		<-t.taken
 		p.leave(t)
 		return nil, context.Cause(ctx)
 	}
 	give, err := p.among(ctx, channel)
 	if err != nil {
-		<-t.taken
 		p.leave(t)
 		return nil, err
 	}
-	return func(wrote bool) {
+	began := time.Now()
+	return func(wrote bool, id operation.MessageID) {
+		rest := time.Duration(0)
 		if wrote {
-			t.free = time.Now().Add(p.spacing)
+			t.free = p.quickest.reached(began, time.Now(), id).Add(p.spacing)
+			rest = time.Until(t.free)
 		}
-		give(wrote)
-		<-t.taken
+		give(rest)
 		p.leave(t)
 	}, nil
 }
 
 // among waits for this process's turn among the replicas.
-func (p *pace) among(ctx context.Context, channel operation.ChannelID) (give func(wrote bool), err error) {
+func (p *pace) among(ctx context.Context, channel operation.ChannelID) (give func(rest time.Duration), err error) {
 	if p.shared == nil {
-		return func(bool) {}, nil
+		return func(time.Duration) {}, nil
 	}
 	for {
 		turn, wait, err := p.shared.TakeTurn(ctx, channel, turnTime)
@@ -122,13 +139,9 @@ func (p *pace) among(ctx context.Context, channel operation.ChannelID) (give fun
 			return nil, err
 		}
 		if !turn.IsZero() {
-			return func(wrote bool) {
+			return func(rest time.Duration) {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 				defer cancel()
-				rest := p.spacing
-				if !wrote {
-					rest = 0
-				}
 				_ = p.shared.EndTurn(ctx, channel, turn, rest) // else it ends by itself
 			}, nil
 		}
@@ -156,10 +169,60 @@ func (p *pace) enter(channel operation.ChannelID) *turns {
 	return t
 }
 
+// leave ends what alone began.
 func (p *pace) leave(t *turns) {
+	<-t.taken
+	p.gone(t)
+}
+
+func (p *pace) gone(t *turns) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t.users--
+}
+
+// quickest knows the message that came to Slack soonest after its turn began. From the
+// calls' ends on, two messages are never closer at Slack than they are here, but each
+// would take its call's time on top of its second. Slack dates a message when it takes
+// it. By that, one that was a tenth of a second later than the quickest keeps the next
+// waiting a tenth of a second, and not for its whole call: even if the next is the
+// quickest again, they are not closer at Slack than they should be.
+type quickest struct {
+	mu    sync.Mutex
+	known int           // messages since the clocks were last seen to move
+	least time.Duration // by Slack's clock, from a turn's beginning by ours: how far they are apart does not matter
+}
+
+// quickestOf is how many messages there must have been for the quickest of them to be
+// believed.
+const quickestOf = 5
+
+// reached returns from when the next message's wait counts, between a call's two ends.
+func (q *quickest) reached(began, ended time.Time, id operation.MessageID) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at, ok := dated(id)
+	if !ok {
+		return ended
+	}
+	after := at.Sub(began)
+	if q.known == 0 || after-q.least > ended.Sub(began) { // dated after its answer came
+		q.known, q.least = 0, after
+	}
+	q.known, q.least = q.known+1, min(q.least, after)
+	if q.known < quickestOf {
+		return ended
+	}
+	return began.Add(after - q.least)
+}
+
+// dated is when Slack took a message, by Slack's clock: seconds and six digits of
+// their fraction.
+func dated(id operation.MessageID) (time.Time, bool) {
+	seconds, micros, ok := strings.Cut(string(id), ".")
+	s, err := strconv.ParseInt(seconds, 10, 64)
+	us, err2 := strconv.ParseInt(micros, 10, 64)
+	return time.Unix(s, us*1000), ok && err == nil && err2 == nil && len(micros) == 6
 }
 
 // pause reports whether the wait was not cut short.

@@ -22,6 +22,8 @@ type Outbox interface {
 	// ClaimNotice gives owner, for lease, the oldest untold notice of a lane that
 	// nobody else posts from; false when there is none.
 	ClaimNotice(ctx context.Context, owner string, lease time.Duration) (operation.Notice, bool, error)
+	// ClaimEdit is ClaimNotice for the lanes of edits, see [operation.EditLanes].
+	ClaimEdit(ctx context.Context, owner string, lease time.Duration) (operation.Notice, bool, error)
 	// NoticeMine reports whether the claim still holds.
 	NoticeMine(ctx context.Context, n operation.Notice) (bool, error)
 	// NoticeSent notes that the notice was told by message id, which is the
@@ -60,6 +62,9 @@ const (
 	// posters bounds the posts under way, each in a lane of its own. There is room
 	// for pages that hang beside a card that does not.
 	posters = 16
+	// editors bounds the edits under way in lanes of their own. What waits there can
+	// still be overtaken by a newer one, and is then never sent.
+	editors = 2
 	// claimTime is how long a notice is the poster's. It covers the waits for
 	// Slack's limits and a few tries.
 	claimTime = 2 * time.Minute
@@ -112,9 +117,11 @@ type sight struct {
 // Nudge says that the outbox may hold something new, so that nobody waits for the
 // next look.
 func (b *Bot) Nudge() {
-	select {
-	case b.nudge <- struct{}{}:
-	default:
+	for _, nudge := range []chan struct{}{b.nudge, b.nudgeEdits} {
+		select {
+		case nudge <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -129,21 +136,8 @@ func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, roun
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, posters)
-	for take(ctx, slots) {
-		n, ok := p.claim(ctx)
-		if !ok {
-			<-slots
-			p.rest(ctx)
-			continue
-		}
-		wg.Go(func() {
-			defer func() { <-slots; b.Nudge() }() // the lane is free: its next notice may be there
-			if err := p.post(ctx, n); err != nil {
-				cancel(err)
-			}
-		})
-	}
+	wg.Go(func() { p.work(ctx, cancel, editors, p.outbox.ClaimEdit, b.nudgeEdits) })
+	p.work(ctx, cancel, posters, p.outbox.ClaimNotice, b.nudge)
 	wg.Wait()
 	f, _ := errors.AsType[*Fatal](context.Cause(ctx))
 	if f == nil {
@@ -151,6 +145,31 @@ func (b *Bot) RunPoster(ctx context.Context, outbox Outbox, ops Operations, roun
 	}
 	return f
 }
+
+// work tells what claim gives, so many at a time, until ctx ends or Slack refuses
+// everything for good.
+func (p *poster) work(ctx context.Context, cancel context.CancelCauseFunc, most int, claim claimer, nudge <-chan struct{}) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, most)
+	for take(ctx, slots) {
+		n, ok := p.claim(ctx, claim)
+		if !ok {
+			<-slots
+			p.rest(ctx, nudge)
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-slots; p.b.Nudge() }() // the lane is free: its next notice may be there
+			if err := p.post(ctx, n); err != nil {
+				cancel(err)
+			}
+		})
+	}
+}
+
+// claimer is one of the outbox's two ways to claim.
+type claimer func(ctx context.Context, owner string, lease time.Duration) (operation.Notice, bool, error)
 
 func take(ctx context.Context, slots chan<- struct{}) bool {
 	select {
@@ -161,18 +180,18 @@ func take(ctx context.Context, slots chan<- struct{}) bool {
 	}
 }
 
-func (p *poster) claim(ctx context.Context) (operation.Notice, bool) {
-	n, ok, err := p.outbox.ClaimNotice(ctx, p.owner, claimTime)
+func (p *poster) claim(ctx context.Context, claim claimer) (operation.Notice, bool) {
+	n, ok, err := claim(ctx, p.owner, claimTime)
 	if _, away := errors.AsType[*operation.Unavailable](err); err != nil && !away && ctx.Err() == nil { // an outage the store tells, once
 		p.b.log.ErrorContext(ctx, "the outbox cannot be read", "error", err)
 	}
 	return n, ok && err == nil
 }
 
-func (p *poster) rest(ctx context.Context) {
+func (p *poster) rest(ctx context.Context, nudge <-chan struct{}) {
 	select {
 	case <-ctx.Done():
-	case <-p.b.nudge:
+	case <-nudge:
 	case <-time.After(idle):
 	}
 }
@@ -321,16 +340,24 @@ func (p *poster) try(ctx context.Context, n operation.Notice, a attempt) (place,
 	if a.loose {
 		spot.thread = ""
 	}
+	if spot.edit != "" {
+		id, err := p.edit(ctx, n, spot, a.bare)
+		return spot, id, err
+	}
 	done, err := p.pace.turn(ctx, spot.channel)
 	if err != nil {
 		return spot, "", err
 	}
 	if err := p.mine(ctx, n); err != nil {
-		done(false)
+		done(false, "")
 		return spot, "", err
 	}
-	defer done(true)
+	var posted operation.MessageID
+	defer func() { done(true, posted) }()
 	id, err := p.tell(ctx, n, spot, a)
+	if err == nil && !a.doubt && !isFile(n.Kind) { // else it may be an older message, or none of its own
+		posted = id
+	}
 	return spot, id, err
 }
 
@@ -369,7 +396,7 @@ func (p *poster) mine(ctx context.Context, n operation.Notice) error {
 
 // tell looks whether the notice is told already, and only then tells it.
 func (p *poster) tell(ctx context.Context, n operation.Notice, spot place, a attempt) (operation.MessageID, error) {
-	doubt := a.doubt && spot.edit == "" && readable(n.Kind) // an edit can be repeated
+	doubt := a.doubt && readable(n.Kind)
 	// A newer version of a document may have been uploaded by an older notice.
 	if doubt || isFile(n.Kind) {
 		ids, err := p.find(ctx, n, spot)
@@ -380,7 +407,8 @@ func (p *poster) tell(ctx context.Context, n operation.Notice, spot place, a att
 			p.bookmarkFile(ctx, n, spot, ids[0])
 			return ids[0], nil
 		case len(ids) > 0: // it is there, and may show what was so when it was posted
-			spot.edit, doubt = ids[0], false
+			spot.edit = ids[0]
+			return p.edit(ctx, n, spot, a.bare)
 		}
 	}
 	id, err := p.send(ctx, n, spot, a.bare)
@@ -602,20 +630,26 @@ func (p *poster) group(ctx context.Context, id operation.GroupID) string {
 	return name
 }
 
-// send edits the card or posts a new message.
+// send posts a new message.
 func (p *poster) send(ctx context.Context, n operation.Notice, spot place, bare bool) (operation.MessageID, error) {
 	if isFile(n.Kind) {
 		return p.sendFile(ctx, n, spot)
 	}
 	classic := p.classic.Load()
 	id, err := p.sendAs(ctx, n, spot, p.message(ctx, n, spot, classic).unless(bare))
+	return id, p.simpler(n, classic, err)
+}
+
+// simpler notes that Slack does not take a card's blocks: not every workspace takes
+// the plan block.
+func (p *poster) simpler(n operation.Notice, classic bool, err error) error {
 	if blocksRefused(err) && n.Kind == operation.NoticeCard {
-		p.classic.Store(true) // not every workspace takes the plan block
+		p.classic.Store(true)
 		if classic {
 			err = errors.Join(err, errBare)
 		}
 	}
-	return id, err
+	return err
 }
 
 // unless leaves the blocks out when bare.
@@ -627,9 +661,6 @@ func (m Message) unless(bare bool) Message {
 }
 
 func (p *poster) sendAs(ctx context.Context, n operation.Notice, spot place, m Message) (operation.MessageID, error) {
-	if spot.edit != "" {
-		return p.edit(ctx, n, spot, m)
-	}
 	options := append(m.options(), slack.MsgOptionMetadata(metadata(n, spot.op)))
 	if spot.thread != "" {
 		options = append(options, slack.MsgOptionTS(string(spot.thread)))
@@ -645,12 +676,36 @@ func (p *poster) sendAs(ctx context.Context, n operation.Notice, spot place, m M
 	return operation.MessageID(ts), nil
 }
 
-func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, m Message) (operation.MessageID, error) {
-	if p.unchanged(n, m) {
+// edit has the message at spot show the newest state, if it does not yet. It waits
+// for no turn of the channel: Slack's limit of messages is not for edits, which have
+// their own.
+func (p *poster) edit(ctx context.Context, n operation.Notice, spot place, bare bool) (operation.MessageID, error) {
+	classic := p.classic.Load()
+	if p.unchanged(n, p.message(ctx, n, spot, classic).unless(bare)) {
 		return spot.edit, nil
 	}
-	if err := p.pace.edit(ctx); err != nil {
+	done, err := p.pace.edit(ctx, sightOf(n))
+	if err != nil {
 		return "", err
+	}
+	defer done()
+	if n.Claim > 0 { // else it is not from the outbox
+		if err := p.mine(ctx, n); err != nil {
+			return "", err
+		}
+	}
+	now, err := p.place(ctx, n) // the wait may have been long
+	if err != nil || now.silent {
+		return spot.edit, err
+	}
+	now.edit = spot.edit
+	id, err := p.editAs(ctx, n, now, p.message(ctx, n, now, classic).unless(bare))
+	return id, p.simpler(n, classic, err)
+}
+
+func (p *poster) editAs(ctx context.Context, n operation.Notice, spot place, m Message) (operation.MessageID, error) {
+	if p.unchanged(n, m) {
+		return spot.edit, nil
 	}
 	options := append(m.options(), slack.MsgOptionMetadata(metadata(n, spot.op)))
 	_, _, _, err := p.b.poster.UpdateMessageContext(ctx, string(spot.channel), string(spot.edit), options...)

@@ -141,6 +141,32 @@ func TestTheCardIsEditedInPlaceAndShowsTheNewestStateOnce(t *testing.T) {
 	}
 }
 
+func TestEditsThatHangHoldUpNoSentence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cond.Add(conditions.Fault{Operation: "slack.chat.update", Kind: conditions.Slow, Delay: 8 * time.Second})
+	var ops []operation.Operation
+	var edits []operation.Notice
+	for i := range 20 { // more than there are posters
+		op := w.pending(operation.ID(fmt.Sprint("op", i)))
+		said, err := w.slack.Say("dave", "platform-ops", "a card", "")
+		w.must(said, err)
+		op.Card = operation.MessageID(said.TS)
+		ops = append(ops, op)
+		n := card(op.ID, 2)
+		n.Lane = op.EditLane()
+		edits = append(edits, n)
+	}
+	o := newOutbox(ops...)
+	o.add(w.in(edits...)...)
+	o.add(w.in(entry("op0", "one"), entry("op0", "two"))...)
+	w.post(w.bot(), o)
+	w.until("sentences", func() bool { return len(w.channel("platform-ops")[0].Replies) == 2 })
+	if o.empty() {
+		t.Error("no edit was still under way")
+	}
+}
+
 func TestWhateverIsLostOnTheWayNothingIsToldTwice(t *testing.T) {
 	t.Parallel()
 	// Skip 0 hits the card, 1 the line under it.

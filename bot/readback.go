@@ -168,7 +168,8 @@ func (p *poster) showNow(ctx context.Context, n operation.Notice) {
 	p.mu.Unlock()
 	spot, err := p.place(ctx, n)
 	if err == nil && spot.edit != "" {
-		err = p.editNow(ctx, n, spot)
+		n.Claim = 0 // another has the notice now
+		_, err = p.edit(ctx, n, spot, false)
 	}
 	if err != nil {
 		p.b.log.WarnContext(ctx, "a card may show an older state until its next edit", "operation", n.Operation, "error", err)

@@ -472,7 +472,7 @@ func (p *poster) showRoom(ctx context.Context, id operation.ID) {
 	for range tries { // until nothing has changed meanwhile
 		spot, err := p.place(ctx, n)
 		if err == nil && spot.edit != "" {
-			err = p.editNow(ctx, n, spot)
+			_, err = p.edit(ctx, n, spot, false)
 		}
 		if err != nil {
 			p.b.log.WarnContext(ctx, "the card does not show its room yet", "operation", id, "error", err)
@@ -482,14 +482,4 @@ func (p *poster) showRoom(ctx context.Context, id operation.ID) {
 			return
 		}
 	}
-}
-
-func (p *poster) editNow(ctx context.Context, n operation.Notice, spot place) error {
-	done, err := p.pace.turn(ctx, spot.channel)
-	if err != nil {
-		return err
-	}
-	defer done(true)
-	_, err = p.edit(ctx, n, spot, p.message(ctx, n, spot, p.classic.Load()))
-	return err
 }

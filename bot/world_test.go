@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -281,6 +282,14 @@ func (o *outbox) change(id operation.ID, f func(*operation.Operation)) {
 }
 
 func (o *outbox) ClaimNotice(_ context.Context, owner string, lease time.Duration) (operation.Notice, bool, error) {
+	return o.claim(owner, lease, false)
+}
+
+func (o *outbox) ClaimEdit(_ context.Context, owner string, lease time.Duration) (operation.Notice, bool, error) {
+	return o.claim(owner, lease, true)
+}
+
+func (o *outbox) claim(owner string, lease time.Duration, edits bool) (operation.Notice, bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.single && o.owners[owner] {
@@ -292,7 +301,7 @@ func (o *outbox) ClaimNotice(_ context.Context, owner string, lease time.Duratio
 	now := time.Now()
 	blocked := map[string]bool{}
 	for _, r := range o.rows {
-		if r.told || now.Before(r.n.NotBefore) {
+		if r.told || now.Before(r.n.NotBefore) || strings.HasPrefix(r.n.Lane, operation.EditLanes) != edits {
 			continue
 		}
 		if blocked[r.n.Lane] || now.Before(r.claimed) || now.Before(r.rests) {

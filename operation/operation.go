@@ -237,6 +237,19 @@ func (op Operation) Idle(d time.Duration) Operation {
 	return op
 }
 
+// EditLanes begins the names of the lanes in which nothing but edits of cards stand.
+const EditLanes = "edit:"
+
+// EditLane is the queue in which the operation's card is edited once it is there. An
+// edit holds up no sentence of its channel: Slack takes fewer of them, in all channels
+// together. An urgent card has a lane of its own already.
+func (op Operation) EditLane() string {
+	if op.Plan.Room != nil {
+		return op.CardLane()
+	}
+	return EditLanes + string(op.ID)
+}
+
 // Drill reports whether the operation only practises.
 func (op Operation) Drill() bool { return op.Options[OptionDrill] == "true" }
 

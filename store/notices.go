@@ -95,8 +95,7 @@ func (t *teller) workNote(ctx context.Context, e operation.Entry) error {
 // surfaces writes down what shows the operation as a whole: its card and, if it
 // has a room, the message that is pinned there. The room is opened first.
 func (t *teller) surfaces(ctx context.Context) error {
-	card := operation.Notice{Kind: operation.NoticeCard, Lane: t.op.CardLane()}
-	if err := t.surface(ctx, card); err != nil {
+	if err := t.surface(ctx, operation.Notice{Kind: operation.NoticeCard}); err != nil {
 		return err
 	}
 	if t.op.Lane() == t.op.CardLane() {
@@ -119,17 +118,41 @@ func (t *teller) surfaces(ctx context.Context) error {
 // show the newest state anyway.
 func (t *teller) surface(ctx context.Context, n operation.Notice) error {
 	from, to := t.store.clock.others(longestClaim)
-	var waiting int
-	err := t.tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM notices WHERE operation = $1 AND operation <> '' AND kind = $2 AND sent_at = 0 AND claimed_until NOT BETWEEN $3 AND $4",
-		string(t.op.ID), string(n.Kind), from, to).Scan(&waiting)
+	// The row that waits is locked: who takes it up before this is committed would
+	// show what was so before.
+	done, err := t.tx.ExecContext(ctx, "UPDATE notices SET claim = claim WHERE operation = $1 AND operation <> '' AND kind = $2 AND sent_at = 0 AND claimed_until NOT BETWEEN $3 AND $4",
+		string(t.op.ID), string(n.Kind), from, to)
 	if err != nil {
 		return fmt.Errorf("look for the %s notice: %w", n.Kind, err)
 	}
-	if waiting > 0 {
-		return nil
+	if waiting, err := done.RowsAffected(); err != nil || waiting > 0 {
+		return err
+	}
+	if n.Kind == operation.NoticeCard {
+		if n.Lane, err = t.cardLane(ctx); err != nil {
+			return err
+		}
 	}
 	n.Key = fmt.Sprintf("%s:%s:%d", n.Kind, t.op.ID, t.op.Epoch)
 	return t.add(ctx, n)
+}
+
+// cardLane is where the card's next notice stands: behind the one that is untold, so
+// that no edit covers a newer one, or where the card is posted, or edited once it is
+// there.
+func (t *teller) cardLane(ctx context.Context) (string, error) {
+	var untold, card string
+	err := t.tx.QueryRowContext(ctx, `SELECT card, COALESCE((SELECT MAX(lane) FROM notices WHERE operation = o.id AND operation <> '' AND kind = 'card' AND sent_at = 0), '')
+		FROM operations o WHERE id = $1`, string(t.op.ID)).Scan(&card, &untold)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("look for the card of operation %s: %w", t.op.ID, err)
+	case untold != "":
+		return untold, nil
+	case card == "":
+		return t.op.CardLane(), nil
+	}
+	return t.op.EditLane(), nil
 }
 
 // seal adds the signed head of the record, if it is due.
@@ -144,7 +167,24 @@ func (t *teller) seal(ctx context.Context, now bool) error {
 	if !sealed {
 		return nil
 	}
+	if err := t.overtake(ctx, head); err != nil {
+		return err
+	}
 	return t.add(ctx, operation.Notice{Key: fmt.Sprintf("checkpoint:%s:%d", t.op.ID, t.last), Kind: operation.NoticeCheckpoint, Text: head})
+}
+
+// overtake strikes off the signed heads that wait in the lane of a newer one, which
+// covers all that they do. When operations end faster than their channel takes
+// messages, one head is posted for several.
+func (t *teller) overtake(ctx context.Context, head string) error {
+	from, to := t.store.clock.others(longestClaim)
+	_, err := t.tx.ExecContext(ctx, `UPDATE notices SET sent_at = $1 WHERE kind = 'checkpoint' AND lane = $2 AND sent_at = 0 AND claimed_until NOT BETWEEN $3 AND $4
+		AND text IN (SELECT note FROM record_checkpoints WHERE note <> $5) AND EXISTS (SELECT 1 FROM record_checkpoints WHERE note = $5)`,
+		micros(t.store.now()), t.op.Lane(), from, to, head)
+	if err != nil {
+		return fmt.Errorf("strike off older heads: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) insertNotice(ctx context.Context, tx *sql.Tx, n operation.Notice) error {
@@ -174,11 +214,16 @@ func (s *Store) notify() {
 // other replicas are found by looking now and then.
 func (s *Store) NoticesChanged() <-chan struct{} { return s.changed }
 
-// ClaimNotice takes the oldest notice of a lane that nobody else posts from. Each
-// lane is told in order: its next notice is free when the one before is sent. The
-// lease ends earlier, within seconds, when this process dies.
+// ClaimNotice takes the oldest notice of a lane that nobody else posts from, the lanes
+// of edits aside. Each lane is told in order: its next notice is free when the one
+// before is sent. The lease ends earlier, within seconds, when this process dies.
 func (s *Store) ClaimNotice(ctx context.Context, _ string, lease time.Duration) (operation.Notice, bool, error) {
-	return s.claimNotice(ctx, "kind <> 'work_note'", lease)
+	return s.claimNotice(ctx, "kind <> 'work_note' AND lane NOT LIKE '"+operation.EditLanes+"%'", lease)
+}
+
+// ClaimEdit is ClaimNotice for the lanes of edits.
+func (s *Store) ClaimEdit(ctx context.Context, _ string, lease time.Duration) (operation.Notice, bool, error) {
+	return s.claimNotice(ctx, "lane LIKE '"+operation.EditLanes+"%'", lease)
 }
 
 // ClaimWorkNote is ClaimNotice for what a change request is told.
@@ -349,13 +394,17 @@ func (s *Store) RoomOpened(ctx context.Context, id operation.ID, channel operati
 // showAgain has the card of an operation that has ended edited once for a room.
 func (s *Store) showAgain(ctx context.Context, tx *sql.Tx, op operation.Operation, room string) error {
 	t := teller{store: s, tx: tx, op: op}
-	card := operation.Notice{Key: fmt.Sprintf("card:%s:in:%s", op.ID, room), Kind: operation.NoticeCard, Lane: op.CardLane()}
+	card := operation.Notice{Key: fmt.Sprintf("card:%s:in:%s", op.ID, room), Kind: operation.NoticeCard}
 	var known int
 	if err := tx.QueryRowContext(ctx, "SELECT (SELECT COALESCE(MAX(id), 0) FROM notices), (SELECT COUNT(*) FROM notices WHERE key = $1)", card.Key).Scan(&t.last, &known); err != nil {
 		return fmt.Errorf("number the notices: %w", err)
 	}
 	if known > 0 {
 		return nil
+	}
+	var err error
+	if card.Lane, err = t.cardLane(ctx); err != nil {
+		return err
 	}
 	return t.add(ctx, card)
 }

@@ -287,6 +287,99 @@ func TestAnEmergencysCardWaitsForNoOther(t *testing.T) {
 	})
 }
 
+// Edits are fewer than messages: one that waits, or that Slack refuses, must not hold up
+// what is told in the channel.
+func TestAnEditHoldsUpNoSentenceAndOneThatIsOvertakenIsNeverSent(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		op := create(t, s, request("op1", "a/prod"))
+		card := claim(t, s)
+		further := confirm(op)
+		change := func() { // while a card is on its way
+			t.Helper()
+			var err error
+			if op, err = s.Change(t.Context(), further); err != nil {
+				t.Fatal(err)
+			}
+			further = operation.Transition{Operation: op, From: op.State, Entries: []operation.Entry{{At: time.Now(), Operation: op.ID, Outcome: operation.Noted, Text: "further"}}}
+		}
+		change()
+		if n, found, err := s.ClaimEdit(t.Context(), "x", time.Minute); found || err != nil {
+			t.Errorf("a card is edited before it is there: %+v, %v", n, err)
+		}
+		if err := s.NoticeSent(t.Context(), card, "1.0"); err != nil {
+			t.Fatal(err)
+		}
+		behind := claim(t, s)
+		if behind.Kind != operation.NoticeCard {
+			t.Fatalf("what changed while the card was posted is not shown before it is told: %+v", behind)
+		}
+		if err := s.NoticeSent(t.Context(), behind, "1.0"); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			change()
+		}
+		edit, found, err := s.ClaimEdit(t.Context(), "x", time.Minute)
+		if err != nil || !found || edit.Kind != operation.NoticeCard {
+			t.Fatalf("%+v, %v, %v", edit, found, err)
+		}
+		if line := claim(t, s); line.Kind != operation.NoticeEntry {
+			t.Errorf("while an edit is under way, %s is next", line.Key)
+		}
+		change() // it may have been read before this
+		if n, found, err := s.ClaimEdit(t.Context(), "x", time.Minute); found || err != nil {
+			t.Errorf("a card is edited twice at a time: %+v, %v", n, err)
+		}
+		if err := s.NoticeSent(t.Context(), edit, "1.0"); err != nil {
+			t.Fatal(err)
+		}
+		last, found, err := s.ClaimEdit(t.Context(), "x", time.Minute)
+		if err != nil || !found {
+			t.Fatalf("the last state is not shown: %v, %v", found, err)
+		}
+		if err := s.NoticeSent(t.Context(), last, "1.0"); err != nil {
+			t.Fatal(err)
+		}
+		if n, found, err := s.ClaimEdit(t.Context(), "x", time.Minute); found || err != nil {
+			t.Errorf("an edit more: %+v, %v", n, err)
+		}
+	})
+}
+
+func TestOneSignedHeadIsPostedForAllThatEndWhileTheChannelIsBusy(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		s := open(t, address)
+		for n := range 3 {
+			op := create(t, s, request(operation.ID(fmt.Sprint("op", n)), operation.SecretName(fmt.Sprint("s", n, "/prod"))))
+			end := operation.Transition{Operation: op, From: op.State, Entries: []operation.Entry{{At: time.Now(), Operation: op.ID, Outcome: operation.Decided, Text: "no"}}}
+			end.Operation.State = operation.Denied
+			if _, err := s.Change(t.Context(), end); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var heads []operation.Notice
+		for {
+			n, found, err := s.ClaimNotice(t.Context(), "test", time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !found {
+				break
+			}
+			if n.Kind == operation.NoticeCheckpoint {
+				heads = append(heads, n)
+			}
+			if err := s.NoticeSent(t.Context(), n, "1.0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(heads) != 1 || heads[0].Operation != "op2" || !strings.Contains(heads[0].Text, "\n6\n") {
+			t.Errorf("posted %+v, want the newest head, of 6 entries, alone", heads)
+		}
+	})
+}
+
 func claim(t *testing.T, s *store.Store) operation.Notice {
 	t.Helper()
 	n, found, err := s.ClaimNotice(t.Context(), "test", time.Minute)
