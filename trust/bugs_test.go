@@ -35,7 +35,7 @@ func plantedBugs() []plantedBug {
 			"operation", "TestWhoLeftTheGroupSinceTheRequestCannotConfirm",
 		},
 		{
-			"a lapsed request can be confirmed", rules, `click.Event != Cancel && !now.Before(op.LapsesAt)`, `click.Event != Cancel && false`,
+			"a lapsed request can be confirmed", rules, `click.Event != Cancel && (!now.Before(op.LapsesAt) || op.Over(clock))`, `click.Event != Cancel && clock.IsZero()`,
 			"operation", "TestALapsedRequestCannotBeConfirmed",
 		},
 		{
