@@ -711,9 +711,13 @@ const escalateAfter = 8 * time.Minute
 func (r *Rules) pages(ctx context.Context, op Operation, approvers []Person) ([]Notice, error) {
 	var out []Notice
 	page := func(p Person, after time.Duration, text string) {
+		var notBefore time.Time // at once, whatever the clock is set to meanwhile
+		if after > 0 {
+			notBefore = r.Now().Add(after)
+		}
 		out = append(out, Notice{
 			Key: fmt.Sprintf("page:%s:%s:%s", op.ID, p.User, after), Kind: NoticePage, Lane: fmt.Sprintf("page:%s:%s:%s", op.ID, p.User, after),
-			User: p.User, Operation: op.ID, NotBefore: r.Now().Add(after), Text: text,
+			User: p.User, Operation: op.ID, NotBefore: notBefore, Text: text,
 		})
 	}
 	for _, after := range pageAfter() {
