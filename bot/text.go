@@ -61,10 +61,6 @@ var (
 	userGroup = regexp.MustCompile(`^S[A-Z0-9]{1,30}$`)
 )
 
-// entities are what Slack wants escaped. Made once: to build the table costs more
-// than all else that is done to a sentence.
-var entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-
 // width is how many characters r takes once it is escaped.
 func width(r rune) int {
 	switch r {
@@ -97,7 +93,9 @@ func plain(text string, limit int) string {
 // and no link is left in it.
 func escape(text string, limit int) string {
 	text = plain(broadcast.ReplaceAllString(clean(text), "＠$1"), limit)
-	return entities.Replace(text)
+	text = strings.ReplaceAll(text, "&", "&amp;") // first: the others bring ampersands of their own
+	text = strings.ReplaceAll(text, "<", "&lt;")
+	return strings.ReplaceAll(text, ">", "&gt;")
 }
 
 // sentence is a text of our own for one person. It may name people and channels
