@@ -216,6 +216,9 @@ func (c *conversation) noLeak(pages []byte) error {
 			}
 		}
 	}
+	if c.gitleaks != "" {
+		wrong = append(wrong, noShape(c.gitleaks, places))
+	}
 	return errors.Join(wrong...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/json"
@@ -14,13 +15,17 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/evidence"
+	"github.com/twokey/twokey/internal/need"
+	"github.com/twokey/twokey/sandbox"
 	"github.com/twokey/twokey/store"
 )
 
@@ -172,4 +177,86 @@ func (c *conversation) operatorPages() ([]byte, error) {
 		return all.Bytes(), nil
 	}
 	return nil, fmt.Errorf("the bot never said where it listens")
+}
+
+// leakVerbs have another's eyes look, too.
+func leakVerbs() []verb {
+	return []verb{
+		{pattern: `gitleaks finds nothing at the end`, act: func(c *conversation, _ []string) error {
+			program, err := exec.LookPath("gitleaks")
+			if err != nil {
+				c.t.Log("gitleaks is not installed, so it finds nothing: ", err) // TestGitleaksKnowsOurSecrets is skipped then
+			}
+			c.gitleaks = program
+			return nil
+		}},
+	}
+}
+
+// gitleaksRules are all that gitleaks has. Ids of keys are no secrets; its rule for
+// anything that is called a key takes them for some.
+const gitleaksRules = `[extend]
+useDefault = true
+[[allowlists]]
+targetRules = ["generic-api-key"]
+regexes = ['^(key-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$']
+`
+
+// noShape has gitleaks look for whatever has the shape of a secret, also of one that
+// nobody here thought of.
+func noShape(program string, places map[string][]byte) error {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // it's a temporary one
+	config, report := filepath.Join(dir, "rules.toml"), filepath.Join(dir, "report.json")
+	if err := os.WriteFile(config, []byte(gitleaksRules), 0o600); err != nil {
+		return err
+	}
+	var wrong []error
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		// No --redact: what is found has to be seen to be mended, and these secrets are nobody's.
+		cmd := exec.Command(program, "stdin", "--config", config, "--no-banner", "--log-level", "error", "--exit-code", "0", "--report-format", "json", "--report-path", report)
+		cmd.Stdin = bytes.NewReader(places[place])
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("look at %s with gitleaks: %w\n%s", place, err, out)
+		}
+		text, err := os.ReadFile(report)
+		if err != nil {
+			return err
+		}
+		var found []struct{ RuleID, Match string }
+		if err := json.Unmarshal(text, &found); err != nil {
+			return fmt.Errorf("read what gitleaks found: %w", err)
+		}
+		for _, f := range found {
+			wrong = append(wrong, fmt.Errorf("%s has what gitleaks calls %s: %q", place, f.RuleID, f.Match))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func TestGitleaksKnowsOurSecrets(t *testing.T) {
+	program := need.Program(t, "gitleaks", "go install github.com/zricethezav/gitleaks/v8@latest")
+	box, err := sandbox.Start(t.Context(), sandbox.Options{ProbeEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.Close()
+	c := &conversation{t: t, box: box}
+	live, err := c.live("sharepoint/prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, secret := range map[string]string{"Entra's": live.Value, "Slack's": strings.Join([]string{"xoxb", "248163264128", "512102420484", rand.Text()[:24]}, "-")} {
+		places := map[string][]byte{"the log": []byte(`{"msg":"asked","with":"` + secret + `"}`)}
+		if err := noShape(program, places); err == nil || !strings.Contains(err.Error(), "the log has what gitleaks calls") {
+			t.Errorf("%s secret was not found: %v", what, err)
+		}
+	}
+	known, _ := box.Team.Secret("sharepoint/prod") // its client id has the form of a key's
+	if err := noShape(program, map[string][]byte{"the log": fmt.Appendf(nil, "%q:%q", "old_key", known.ClientID)}); err != nil {
+		t.Error(err)
+	}
 }

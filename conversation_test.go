@@ -79,6 +79,8 @@ type conversation struct {
 	loose    bool              // the end state is the script's own to check
 	lag      time.Duration     // how much later the last replica hears of a removal
 
+	gitleaks string // the program, where the script wants it to look, too
+
 	provisioned []string // secrets that Terraform makes, before the bot starts
 	code        teamsCode
 }

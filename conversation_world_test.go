@@ -26,7 +26,7 @@ import (
 )
 
 func verbs() []verb {
-	return slices.Concat(worldVerbs(), platformVerbs(), emergencyVerbs(), attackVerbs(), changeVerbs(), reminderVerbs(), leftoverVerbs(), secretVerbs(), peopleVerbs(), terraformVerbs())
+	return slices.Concat(worldVerbs(), platformVerbs(), emergencyVerbs(), attackVerbs(), changeVerbs(), reminderVerbs(), leftoverVerbs(), secretVerbs(), peopleVerbs(), terraformVerbs(), leakVerbs())
 }
 
 // worldVerbs are time, the bot itself, faults, people's accounts and the record.

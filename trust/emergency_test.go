@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -190,8 +191,17 @@ func (j *judge) containment() {
 		j.breach(contained, "the stolen copy works at %s, the key was removed at %s", t.alive, keys[i].Removed)
 	}
 	for _, e := range j.entries {
-		if e.Step == runbook.StepRefused && e.Outcome == operation.Verified && t.alive.After(e.At) {
+		if e.Step != runbook.StepRefused || e.Outcome != operation.Verified {
+			continue
+		}
+		// The record's instants are the bot's, whose clock may be wrong; a message's is Slack's.
+		if j.w.story.clock == ordinary && t.alive.After(e.At) {
 			j.breach(contained, "the stolen copy works at %s, and was proven to be refused at %s", t.alive, e.At)
+		}
+		for _, m := range j.messages {
+			if k, _ := key(m); k == fmt.Sprintf("entry:%s:%d", e.Operation, e.Sequence) && t.alive.After(instantOf(m.TS)) {
+				j.breach(contained, "the stolen copy works at %s, and at %s people were told that it is refused", t.alive, instantOf(m.TS))
+			}
 		}
 	}
 }
