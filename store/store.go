@@ -88,7 +88,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.now = s.nowOf(o.Now)
-	if err := s.migrate(ctx, dialect, o.Log); err != nil { // which may take its time
+	if err := s.bringUpToDate(ctx, dialect, o.Log); err != nil { // which may take its time
 		s.Close()
 		return nil, err
 	}
@@ -205,6 +205,26 @@ func redactAddress(address string) string {
 		return "(unreadable address)"
 	}
 	return u.Redacted()
+}
+
+// bringUpToDate migrates. On SQLite the commits of it are not synced one by one, which
+// would be most of a first start: after a power cut the last ones may be missing, never
+// one before another that is there (https://sqlite.org/pragma.html#pragma_synchronous),
+// and the next start makes them again. The next commit syncs them all.
+func (s *Store) bringUpToDate(ctx context.Context, dialect goose.Dialect, log *slog.Logger) error {
+	if dialect != goose.DialectSQLite3 {
+		return s.migrate(ctx, dialect, log)
+	}
+	if _, err := s.db.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return fmt.Errorf("have migrations not synced one by one: %w", err)
+	}
+	if err := s.migrate(ctx, dialect, log); err != nil {
+		return err
+	}
+	if _, err := s.db.ExecContext(ctx, "PRAGMA synchronous = FULL"); err != nil {
+		return fmt.Errorf("have every commit synced: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) migrate(ctx context.Context, dialect goose.Dialect, log *slog.Logger) error {

@@ -614,3 +614,13 @@ func TestAnEmergencyEndsARotationThatWentOnMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// Migrations are not synced one by one. All that comes after them is.
+func TestEveryCommitIsSyncedOnceTheTablesAreThere(t *testing.T) {
+	s := open(t, "sqlite:"+filepath.Join(t.TempDir(), "twokey.db"))
+	var synchronous int
+	const full = 2
+	if err := s.DB().QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != full {
+		t.Errorf("synchronous is %d, %v", synchronous, err)
+	}
+}
