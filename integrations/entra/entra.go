@@ -183,7 +183,7 @@ func (c Config) credential(login string, transport http.RoundTripper, timeout ti
 	var err error
 	var first *early
 	if c.Assertion != nil {
-		first = newEarly(c.Assertion)
+		first = &early{make: c.Assertion}
 		credential, err = azidentity.NewClientAssertionCredential(c.Tenant, string(c.ClientID), why.assertion(first.take),
 			&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: true})
 	} else {

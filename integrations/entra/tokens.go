@@ -114,9 +114,11 @@ type discreet struct {
 // tokens are to be had, since neither needs what the other says. Those after it are
 // made when the SDK wants them, which knows by then where.
 type early struct {
-	make  func(context.Context) (string, error)
-	first sync.Once
-	made  chan assertion // of the first sign-in
+	make func(context.Context) (string, error)
+
+	mu      sync.Mutex
+	begun   bool
+	pending <-chan assertion // what is being made and nobody has taken; nil: nothing is
 }
 
 type assertion struct {
@@ -124,42 +126,48 @@ type assertion struct {
 	err  error
 }
 
-func newEarly(assert func(context.Context) (string, error)) *early {
-	return &early{make: assert, made: make(chan assertion, 1)}
-}
-
-// begin returns what ends the first sign-in, and waits for what was begun.
+// begin begins to make the first assertion, once, and returns what ends that sign-in.
 func (e *early) begin(ctx context.Context) (end func()) {
-	end = func() {}
-	e.first.Do(func() {
-		var making sync.WaitGroup
-		making.Go(func() {
-			text, err := e.make(ctx)
-			e.made <- assertion{text, err}
-		})
-		end = func() {
-			making.Wait()
-			select {
-			case <-e.made: // it was not wanted; later it would be stale
-			default:
-			}
-			close(e.made)
-		}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.begun {
+		return func() {}
+	}
+	made := make(chan assertion, 1)
+	e.begun, e.pending = true, made
+	var making sync.WaitGroup
+	making.Go(func() {
+		text, err := e.make(ctx)
+		made <- assertion{text, err}
 	})
-	return end
+	return func() {
+		making.Wait()
+		e.claim() // when it was not wanted; later it would be stale
+	}
 }
 
-// take returns the one that is being made, or makes one.
+// claim gives what is being made to one who asks, and nil to all others.
+func (e *early) claim() <-chan assertion {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pending := e.pending
+	e.pending = nil
+	return pending
+}
+
+// take returns the assertion that is being made, to the first who wants one, or makes
+// another. The SDK may want several for one sign-in, and others may sign in meanwhile.
 func (e *early) take(ctx context.Context) (string, error) {
-	select {
-	case a, made := <-e.made:
-		if made {
-			return a.text, a.err
+	if pending := e.claim(); pending != nil {
+		select {
+		case a := <-pending:
+			if a.err == nil {
+				return a.text, nil
+			}
+		case <-ctx.Done():
 		}
-		return e.make(ctx)
-	case <-ctx.Done():
-		return "", ctx.Err()
 	}
+	return e.make(ctx) // also when that one was made for somebody who has given up
 }
 
 // cause is why the last sign-in failed before there was an answer.
