@@ -96,7 +96,7 @@ func (c *conversation) deniesAtLength(a []string) error {
 	if err := c.do(a[0] + " clicks Deny"); err != nil {
 		return err
 	}
-	if err := c.until(c.patience, func() error { _, err := c.form(a[0]); return err }); err != nil {
+	if err := c.until(func() error { _, err := c.form(a[0]); return err }); err != nil {
 		return err
 	}
 	r, err := c.box.Slack.SendSubmit(slack.SubmitRequest{User: a[0], Values: map[string]any{"reason": strings.Repeat("x", n)}, Forge: true})

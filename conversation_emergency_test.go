@@ -82,9 +82,9 @@ when %s: bot is killed
 bob confirms by typing sharepoint/prod
 the bot is dead
 bot starts
-within 120s the intruder has given up
-within 120s room shows Finished
-within 60s check sharepoint/prod
+the intruder has given up
+room shows Finished
+check sharepoint/prod
 sharepoint/prod has 1 key
 `
 
@@ -385,7 +385,7 @@ func (c *conversation) roomNeverShows(a []string) error {
 }
 
 func (c *conversation) roomIsAsIn(a []string) error {
-	if err := c.until(c.patience, c.allTold); err != nil {
+	if err := c.until(c.allTold); err != nil {
 		return err
 	}
 	status, lines, err := c.roomThread()
@@ -427,7 +427,7 @@ func (c *conversation) fileHas(a []string) error {
 }
 
 func (c *conversation) fileIsAsIn(a []string) error {
-	if err := c.until(c.patience, c.allTold); err != nil {
+	if err := c.until(c.allTold); err != nil {
 		return err
 	}
 	f, err := c.uploaded(a[0])

@@ -36,7 +36,7 @@ func (c *conversation) judge() {
 			wrong = append(wrong, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	note("everything is told", c.until(looking, c.allTold))
+	note("everything is told", c.until(c.allTold))
 	note("the record verifies with what was posted", c.recordVerifies())
 	pages, err := c.operatorPages()
 	note("the operators' pages are there", err)
@@ -295,7 +295,7 @@ func forms(secret string) map[string]string {
 
 // threadIsAsIn compares the card and its whole thread with a golden file.
 func (c *conversation) threadIsAsIn(a []string) error {
-	if err := c.until(c.patience, c.allTold); err != nil {
+	if err := c.until(c.allTold); err != nil {
 		return err
 	}
 	card, lines, err := c.thread()

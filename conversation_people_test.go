@@ -187,7 +187,7 @@ func (c *conversation) clicks(a []string) error {
 	user, called, n := a[0], a[1], a[2]
 	var card slack.Message
 	var action slack.Action
-	err := c.until(c.patience, func() (err error) {
+	err := c.until(func() (err error) {
 		if card, err = c.theCard(n); err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func (c *conversation) clicks(a []string) error {
 
 func (c *conversation) clickAtOnce(a []string) error {
 	var card slack.Message
-	err := c.until(c.patience, func() (err error) {
+	err := c.until(func() (err error) {
 		if card, err = c.theCard(""); err == nil {
 			_, err = button(card, a[2])
 		}
@@ -253,7 +253,7 @@ func values(text string) map[string]any {
 }
 
 func (c *conversation) sendsOff(user, text string, metadata *string) error {
-	if err := c.until(c.patience, func() error { _, err := c.form(user); return err }); err != nil {
+	if err := c.until(func() error { _, err := c.form(user); return err }); err != nil {
 		return err
 	}
 	r, err := c.box.Slack.SendSubmit(slack.SubmitRequest{User: user, Values: values(c.filled(text)), PrivateMetadata: metadata, Forge: metadata != nil})

@@ -91,7 +91,7 @@ func (c *conversation) clicksReminder(a []string) error {
 func (c *conversation) clicksOn(user, called string, find func() (slack.Message, error)) error {
 	var m slack.Message
 	var action slack.Action
-	err := c.until(c.patience, func() (err error) {
+	err := c.until(func() (err error) {
 		if m, err = find(); err == nil {
 			action, err = button(m, called)
 		}
@@ -123,7 +123,7 @@ func (c *conversation) snoozes(a []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.until(c.patience, func() error { _, err := c.form(a[0]); return err }); err != nil {
+	if err := c.until(func() error { _, err := c.form(a[0]); return err }); err != nil {
 		return err
 	}
 	until := c.box.Clock.Now().AddDate(0, 0, days).Truncate(time.Minute)

@@ -111,7 +111,7 @@ func beside(blocks []map[string]any, actions []slack.Action, called, text string
 func (c *conversation) clicksAnswer(user, called, text string) error {
 	var m slack.Message
 	var action slack.Action
-	err := c.until(c.patience, func() (err error) {
+	err := c.until(func() (err error) {
 		if m, err = c.answer(user); err == nil {
 			action, err = beside(m.Blocks, m.Actions, called, text)
 		}
@@ -182,7 +182,7 @@ func shownIn(v any) string {
 func (c *conversation) clicksHome(a []string) error {
 	var v slack.View
 	var action slack.Action
-	err := c.until(c.patience, func() (err error) {
+	err := c.until(func() (err error) {
 		if v, err = c.homeTab(a[0]); err == nil {
 			action, err = beside(v.Blocks, v.Actions, a[1], a[2])
 		}

@@ -64,20 +64,20 @@ type conversation struct {
 	dir  string
 	bot  *runningBot
 
-	patience time.Duration // how long a look is repeated until it holds
-	card     int           // which card is meant, from 1; 0: the newest
-	seen     map[string]int
-	told     map[string]bool // private messages that the script has read
-	sent     map[string]string
-	names    map[string]string // what the script keeps: "old secret" and the like
-	wire     *wire
-	thief    []string          // messages that somebody else posted in the bot's name
-	ids      map[string]string // of keys and operations that the script talks of
-	never    []func() error    // looked at when all is over
-	counts   map[string]int    // of calls, when the last fault was set
-	broken   bool              // the service is broken on purpose
-	loose    bool              // the end state is the script's own to check
-	lag      time.Duration     // how much later the last replica hears of a removal
+	spoken []spokenVerb // all, once one was
+	card   int          // which card is meant, from 1; 0: the newest
+	seen   map[string]int
+	told   map[string]bool // private messages that the script has read
+	sent   map[string]string
+	names  map[string]string // what the script keeps: "old secret" and the like
+	wire   *wire
+	thief  []string          // messages that somebody else posted in the bot's name
+	ids    map[string]string // of keys and operations that the script talks of
+	never  []func() error    // looked at when all is over
+	counts map[string]int    // of calls, when the last fault was set
+	broken bool              // the service is broken on purpose
+	loose  bool              // the end state is the script's own to check
+	lag    time.Duration     // how much later the last replica hears of a removal
 
 	gitleaks string // the program, where the script wants it to look, too
 
@@ -99,7 +99,7 @@ func converse(t *testing.T, path, play string) {
 	sent := &wire{tokens: map[string]bool{}}
 	box.Conditions.Tap(sent.note)
 	c := &conversation{
-		t: t, path: path, box: box, dir: t.TempDir(), patience: looking, wire: sent,
+		t: t, path: path, box: box, dir: t.TempDir(), wire: sent,
 		seen: map[string]int{}, told: map[string]bool{}, sent: map[string]string{}, names: map[string]string{}, ids: map[string]string{}, counts: map[string]int{},
 	}
 	lines, settings, patience := c.split(play)
@@ -173,43 +173,37 @@ type verb struct {
 	look    func(c *conversation, a []string) error
 }
 
+// spokenVerb is a verb with its pattern compiled.
+type spokenVerb struct {
+	verb
+	words *regexp.Regexp
+}
+
 // do does what one line says.
 func (c *conversation) do(line string) error {
-	patience := c.patience
-	if limit, rest, ok := cutPrefix(line, "within "); ok {
-		d, err := time.ParseDuration(limit)
-		if err != nil {
-			return err
+	if c.spoken == nil {
+		for _, v := range verbs() {
+			c.spoken = append(c.spoken, spokenVerb{v, regexp.MustCompile("^(?:" + v.pattern + ")$")})
 		}
-		patience, line = d, rest
 	}
-	for _, v := range verbs() {
-		a := regexp.MustCompile("^(?:" + v.pattern + ")$").FindStringSubmatch(line)
+	for _, v := range c.spoken {
+		a := v.words.FindStringSubmatch(line)
 		switch {
 		case a == nil:
 			continue
 		case v.act != nil:
 			return v.act(c, a[1:])
 		}
-		return c.until(patience, func() error { return v.look(c, a[1:]) })
+		return c.until(func() error { return v.look(c, a[1:]) })
 	}
 	return errors.New("no line can say that; testdata/conversations/README.md has those that can")
 }
 
-// cutPrefix cuts "within 60s card shows" into "60s" and "card shows".
-func cutPrefix(line, prefix string) (word, rest string, ok bool) {
-	rest, ok = strings.CutPrefix(line, prefix)
-	if !ok {
-		return "", line, false
-	}
-	return strings.Cut(rest, " ")
-}
-
 // until repeats look until it holds.
-func (c *conversation) until(limit time.Duration, look func() error) error {
+func (c *conversation) until(look func() error) error {
 	tick := time.NewTicker(15 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(limit)
+	end := time.After(looking)
 	for {
 		err := look()
 		if err == nil {
@@ -221,7 +215,7 @@ func (c *conversation) until(limit time.Duration, look func() error) error {
 			c.bot.ended <- err
 			return fmt.Errorf("the bot has ended: %w", err)
 		case <-end:
-			return fmt.Errorf("not within %s: %w", limit, err)
+			return fmt.Errorf("not within %s: %w", looking, err)
 		}
 	}
 }
