@@ -68,7 +68,7 @@ func sweeps() []sweep {
 		for _, f := range faults() {
 			out = append(out,
 				sweep{short(db, 1, orTakenBack(rotation())), failing(f), afterConfirmation(), 0},
-				sweep{short(db, 1, emergency()), failing(f), afterConfirmation(), 0},
+				sweep{short(db, 1, orRetried(emergency())), failing(f), afterConfirmation(), 0},
 			)
 		}
 	}

@@ -62,6 +62,57 @@ func orTakenBack(s story) story {
 	return s
 }
 
+// orRetried is a story in which two approvers have what was refused tried again, when
+// there is no way back.
+func orRetried(s story) story {
+	s.more = func(w *world) error {
+		if err := w.until(w.ctx, patience, "the end, or a question", w.over); err != nil {
+			return err
+		}
+		parked := func() bool { all := w.requests(); return len(all) > 0 && all[0].State == operation.Parked }
+		if !parked() {
+			return nil
+		}
+		if err := w.pressRetry("bob", "Retry", func() bool { return w.labelled("Confirm retry") != "" }); err != nil {
+			return err
+		}
+		return w.pressRetry("carol", "Confirm retry", func() bool { return !parked() })
+	}
+	return s
+}
+
+// pressRetry clicks the button of a card that reads so, once it is there, until it is done.
+func (w *world) pressRetry(person, label string, done func() bool) error {
+	if err := w.until(w.ctx, patience, "the button "+label, func() bool { return w.labelled(label) != "" }); err != nil {
+		return err
+	}
+	_, err := w.insist(person+"'s click", func() (slack.Result, error) {
+		card := w.labelled(label)
+		if card == "" {
+			return slack.Result{}, slack.ErrNotShown
+		}
+		return w.box.Slack.Click(person, channel, card, bot.ActionRetry)
+	}, done)
+	if err != nil {
+		return err
+	}
+	return w.until(w.ctx, patience, person+"'s click to count", done)
+}
+
+// labelled is the card that has a button which reads so; empty: none has.
+func (w *world) labelled(label string) string {
+	messages, err := w.box.Slack.Messages(channel, "")
+	if err != nil {
+		return ""
+	}
+	for _, m := range messages {
+		if slices.ContainsFunc(m.Actions, func(a slack.Action) bool { return a.Text == label }) {
+			return m.TS
+		}
+	}
+	return ""
+}
+
 // deeds are what the people did, as they experienced it.
 type deeds struct {
 	commands, clicks int // how often it took until Slack took it
