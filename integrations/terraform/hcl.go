@@ -291,7 +291,7 @@ func (s *scanner) heredoc() {
 	first, rest, found := strings.Cut(s.src[s.pos:], "\n")
 	name := strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(first, "<<"), "-"))
 	if !found || name == "" {
-		s.lost = true
+		s.lost, s.pos = true, len(s.src)
 		return
 	}
 	s.pos = len(s.src) - len(rest)

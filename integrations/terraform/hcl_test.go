@@ -49,6 +49,8 @@ func TestWhatIsNotUnderstoodIsNotIgnored(t *testing.T) {
 func FuzzCodeIsReadToItsEnd(f *testing.F) {
 	f.Add("resource \"aws_ssm_parameter\" \"this\" {\n lifecycle { ignore_changes = [value] }\n}\n")
 	f.Add("x = <<-EOT\n ${\"}\"}\nEOT\n")
+	f.Add("x = <<")
+	f.Add("x = << -\ny = 1\n")
 	f.Add("a \"$${\\\"%{if x}${[{\"a\"=1}]}\" {")
 	f.Fuzz(func(_ *testing.T, source string) { lifecycles(source) })
 }
