@@ -96,7 +96,7 @@ func FuzzNoEnvelopeBreaksTheParser(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind, payload string) {
 		e, err := event(kind, payload)
 		if err != nil {
-			t.Skip()
+			return // refused, which is an answer
 		}
 		if in, ok := intentOf(e); ok && (in.User == "" || in.Envelope != "env-1" || in.Kind == "") {
 			t.Errorf("an intent of nobody: %+v", in)

@@ -124,7 +124,7 @@ func FuzzEscapedTextIsHarmless(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, limit int) {
 		if limit < 2 || limit > 4000 {
-			t.Skip()
+			return // nobody asks for that
 		}
 		got := escape(text, limit)
 		harmless(t, got)

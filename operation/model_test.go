@@ -100,7 +100,7 @@ func (m *model) ask(rt *rapid.T) {
 // confirm is what mostly happens.
 func (m *model) confirm(rt *rapid.T) {
 	if m.op.ID == "" {
-		rt.Skip()
+		rt.Skip("nobody has asked for anything yet")
 	}
 	c := click(m.op, operation.Confirm, rapid.SampledFrom([]operation.UserID{"bob", "carol"}).Draw(rt, "who"))
 	c.Envelope = fmt.Sprintf("click %s %d", m.op.ID, len(m.clicks))
@@ -110,7 +110,7 @@ func (m *model) confirm(rt *rapid.T) {
 
 func (m *model) click(rt *rapid.T) {
 	if m.op.ID == "" {
-		rt.Skip()
+		rt.Skip("nobody has asked for anything yet")
 	}
 	event := rapid.SampledFrom(append(operation.Events(), operation.Confirm, operation.Confirm, operation.Retry, operation.Undo)).Draw(rt, "event")
 	c := click(m.op, event, users().Draw(rt, "who"))
@@ -128,7 +128,7 @@ func (m *model) click(rt *rapid.T) {
 // again is an envelope that Slack delivers once more, or an old card's button.
 func (m *model) again(rt *rapid.T) {
 	if len(m.clicks) == 0 {
-		rt.Skip()
+		rt.Skip("nobody has clicked yet")
 	}
 	c := rapid.SampledFrom(m.clicks).Draw(rt, "which")
 	if rapid.Bool().Draw(rt, "as a new envelope") {
@@ -225,7 +225,7 @@ var errDied = errors.New("the process died")
 // run has a worker take the operation on, and may let it die.
 func (m *model) run(rt *rapid.T) {
 	if m.op.ID == "" {
-		rt.Skip()
+		rt.Skip("nobody has asked for anything yet")
 	}
 	m.failing = rapid.SampledFrom([]string{"", "", "", "", "", "", "do a", "verify b", "do c", "verify c", "undo a", "undone b"}).Draw(rt, "fails")
 	m.dying = rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}).Draw(rt, "dies after")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/twokey/twokey/internal/need"
 	"github.com/twokey/twokey/operation"
+	"github.com/twokey/twokey/sandbox/conditions"
 )
 
 // sweep breaks one play in one way at many points.
@@ -66,9 +67,13 @@ func sweeps() []sweep {
 			sweep{short(db, 2, frozenEmergency()), freezing(), atCalls(), 0},
 		)
 		for _, f := range faults() {
+			leak := emergency()
+			if f.Kind == conditions.Refuse { // anything else must not park it
+				leak = orRetried(leak)
+			}
 			out = append(out,
 				sweep{short(db, 1, orTakenBack(rotation())), failing(f), afterConfirmation(), 0},
-				sweep{short(db, 1, orRetried(emergency())), failing(f), afterConfirmation(), 0},
+				sweep{short(db, 1, leak), failing(f), afterConfirmation(), 0},
 			)
 		}
 	}
