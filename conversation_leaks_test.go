@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/twokey/twokey/audit"
 	"github.com/twokey/twokey/evidence"
@@ -218,7 +221,7 @@ func noShape(program string, places map[string][]byte) error {
 	for _, place := range slices.Sorted(maps.Keys(places)) {
 		// No --redact: what is found has to be seen to be mended, and these secrets are nobody's.
 		cmd := exec.Command(program, "stdin", "--config", config, "--no-banner", "--log-level", "error", "--exit-code", "0", "--report-format", "json", "--report-path", report)
-		cmd.Stdin = bytes.NewReader(places[place])
+		cmd.Stdin = io.MultiReader(strings.NewReader("\n"), bytes.NewReader(bytes.Map(printable, places[place]))) // a database is also known by its first word
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("look at %s with gitleaks: %w\n%s", place, err, out)
 		}
@@ -237,6 +240,14 @@ func noShape(program string, places map[string][]byte) error {
 	return errors.Join(wrong...)
 }
 
+// printable ends a line at what no text holds.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) && r != utf8.RuneError {
+		return r
+	}
+	return '\n'
+}
+
 func TestGitleaksKnowsOurSecrets(t *testing.T) {
 	program := need.Program(t, "gitleaks", "go install github.com/zricethezav/gitleaks/v8@latest")
 	box, err := sandbox.Start(t.Context(), sandbox.Options{ProbeEvery: -1})
@@ -250,13 +261,40 @@ func TestGitleaksKnowsOurSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, secret := range map[string]string{"Entra's": live.Value, "Slack's": strings.Join([]string{"xoxb", "248163264128", "512102420484", rand.Text()[:24]}, "-")} {
-		places := map[string][]byte{"the log": []byte(`{"msg":"asked","with":"` + secret + `"}`)}
-		if err := noShape(program, places); err == nil || !strings.Contains(err.Error(), "the log has what gitleaks calls") {
-			t.Errorf("%s secret was not found: %v", what, err)
+		text := `{"msg":"asked","with":"` + secret + `"}`
+		for place, written := range map[string][]byte{"the log": []byte(text), "the database": sqliteFile(t, text)} {
+			if err := noShape(program, map[string][]byte{place: written}); err == nil || !strings.Contains(err.Error(), place+" has what gitleaks calls") {
+				t.Errorf("%s secret was not found in %s: %v", what, place, err)
+			}
 		}
 	}
 	known, _ := box.Team.Secret("sharepoint/prod") // its client id has the form of a key's
 	if err := noShape(program, map[string][]byte{"the log": fmt.Appendf(nil, "%q:%q", "old_key", known.ClientID)}); err != nil {
 		t.Error(err)
 	}
+}
+
+// sqliteFile is a database that holds the text in one of many rows.
+func sqliteFile(t *testing.T, text string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "any.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE kept (what TEXT, sum BLOB); "+many+"INSERT INTO kept SELECT i, randomblob(20) FROM n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO kept VALUES ($1, randomblob(20))", text); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written
 }

@@ -619,6 +619,32 @@ func TestTheFirstSignInAsksTwoAtOnce(t *testing.T) {
 	}
 }
 
+// TestTheFirstSignInDoesNotWaitForAnAssertionThatAnotherTook: while the first still asks where tokens are to be
+// had, another takes the assertion that was made for it.
+func TestTheFirstSignInDoesNotWaitForAnAssertionThatAnotherTook(t *testing.T) {
+	w := newWorld(t)
+	asked, others := make(chan struct{}), make(chan struct{})
+	var n atomic.Int32
+	w.spoil = func(path string, answer []byte) []byte {
+		if strings.HasSuffix(path, "/openid-configuration") && n.Add(1) == 1 {
+			close(asked)
+			<-others
+		}
+		return answer
+	}
+	w.client = w.connect(w.config)
+	read := make(chan error, 1)
+	go func() {
+		_, err := w.client.Application(t.Context(), runbook.ClientID(w.app.Client))
+		read <- err
+	}()
+	<-asked
+	_, err := w.client.Roles(t.Context()) // wants a token of another kind, which the SDK keeps apart
+	close(others)
+	must(t, err)
+	must(t, <-read)
+}
+
 func TestAnAssertionIsReadFromItsFileEachTime(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "token")
